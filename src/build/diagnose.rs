@@ -21,9 +21,8 @@ impl KnownFailure {
 }
 
 /// Returns the known failure that the output of a failed make points to; `None` if there is none.
-#[must_use]
-pub fn known(lines: &[String]) -> Option<KnownFailure> {
-    let find = |needle: &str| lines.iter().find(|line| line.contains(needle));
+fn known(lines: &[&str]) -> Option<KnownFailure> {
+    let find = |needle: &str| lines.iter().copied().find(|line| line.contains(needle));
     if let Some(line) = find("No space left on device") {
         let mut known = KnownFailure::new(line, "free space on the cache's file system (a build takes 300 MB)");
         known.help.push(Flag::CacheDir.into());
@@ -33,7 +32,7 @@ pub fn known(lines: &[String]) -> Option<KnownFailure> {
         return Some(KnownFailure::new("liblzma's headers are missing", Subcommand::InstallDeps));
     }
     if find("-Werror").is_some() {
-        let warning = find("[-Werror").cloned().unwrap_or_else(|| "the compiler warns".into());
+        let warning = find("[-Werror").unwrap_or("the compiler warns");
         let finding = format!("a compiler warning stopped the build: {warning}");
         let mut known = KnownFailure::new(finding, "fix the line, if it is one of yours");
         known.help.push(Flag::NoWerror.into());
@@ -45,7 +44,8 @@ pub fn known(lines: &[String]) -> Option<KnownFailure> {
     if let Some((line, _)) = missing {
         return Some(KnownFailure::new(format!("a header is missing: {line}"), Subcommand::Doctor));
     }
-    let error = lines.iter().find(|line| line.contains(": error:") || line.contains(": undefined reference"))?;
+    let error =
+        lines.iter().copied().find(|line| line.contains(": error:") || line.contains(": undefined reference"))?;
     let help = "see the log; a configuration under vendor/ipxe-config or a patch may be the cause";
     Some(KnownFailure::new(error, help))
 }
@@ -54,7 +54,7 @@ pub fn known(lines: &[String]) -> Option<KnownFailure> {
 #[must_use]
 pub fn of_log(log: &Utf8Path) -> Option<KnownFailure> {
     let log = fs::read(log).unwrap_or_default();
-    known(&String::from_utf8_lossy(&log).lines().map(str::to_owned).collect::<Vec<_>>())
+    known(&String::from_utf8_lossy(&log).lines().collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -69,11 +69,11 @@ mod tests {
             ("fatal error: error writing to /tmp/x.s: No space left on device", Flag::CacheDir.into()),
             ("a.c:1:10: fatal error: elf.h: No such file or directory", Subcommand::Doctor.into()),
         ] {
-            let help = known(&["  [BUILD] x".into(), line.into()]).unwrap().help;
+            let help = known(&["  [BUILD] x", line]).unwrap().help;
             assert!(help.contains(&remedy), "{line}: {help:?}");
         }
-        let other = known(&["config/local/general.h:3:2: error: #error no".into()]).unwrap();
+        let other = known(&["config/local/general.h:3:2: error: #error no"]).unwrap();
         assert!(format!("{other:?}").contains("vendor/ipxe-config"), "{other:?}");
-        assert_eq!(known(&["make: *** [x] Error 1".into()]), None);
+        assert_eq!(known(&["make: *** [x] Error 1"]), None);
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Mutex;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -97,8 +97,7 @@ fn follow(
     let (input, mut writer) = io::pipe().map_err(|error| broken(&error))?;
     let streams = Streams { input: Some(input.into()), output: None };
     let mut running = program.start(streams).map_err(|_| broken(&program.program))?;
-    let (sender, receiver) = mpsc::channel();
-    running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+    let receiver = running.lines();
     // A process that ends at once reports the reason itself.
     let _ = serde_json::to_writer(&mut writer, job).map(|()| drop(writer));
     let answer = listen(&mut running, &receiver, task, progress);

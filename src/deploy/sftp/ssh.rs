@@ -5,15 +5,14 @@ use std::error::Error as _;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, TrySendError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
 use super::client::{self, Client};
 use super::failure::{SshFailure, quoted};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag};
-use crate::base::process::{Command, ProgramEnvironment, Running, Streams};
+use crate::base::process::{Command, FirstLines, ProgramEnvironment, Running, Streams};
 use crate::base::progress::Progress;
 use crate::deploy::target::SftpAddress;
 
@@ -125,42 +124,10 @@ impl Diagnose for Error {
     }
 }
 
-/// Maximum number of unread lines of ssh's output that are kept: a server can make it print any number.
-const LINES: usize = 200;
-
-/// Standard error of ssh.
-struct SshStderr {
-    lines: Receiver<Option<String>>,
-    heard: Vec<String>,
-}
-
-impl SshStderr {
-    fn listen(running: &Running) -> Self {
-        let (sender, lines) = mpsc::sync_channel(LINES);
-        running.each_line(move |line| !matches!(sender.try_send(line), Err(TrySendError::Disconnected(_))));
-        Self { lines, heard: Vec::new() }
-    }
-
-    /// Returns the unread lines so far.
-    fn so_far(&mut self) -> Vec<String> {
-        self.heard.extend(self.lines.try_iter().flatten());
-        std::mem::take(&mut self.heard)
-    }
-
-    /// Returns the unread lines up to the end of the output, for which it waits briefly.
-    fn until_the_end(&mut self) -> Vec<String> {
-        let patience = Instant::now();
-        while let Ok(Some(line)) = self.lines.recv_timeout(LAST_WORDS.saturating_sub(patience.elapsed())) {
-            self.heard.push(line);
-        }
-        std::mem::take(&mut self.heard)
-    }
-}
-
 /// Connection that speaks SFTP; it ends when dropped.
 pub(super) struct Connection<'p> {
     pub(super) client: Client<'p>,
-    stderr: SshStderr,
+    stderr: FirstLines,
     stream: UnixStream,
     _running: Running,
 }
@@ -177,7 +144,8 @@ impl<'p> Connection<'p> {
             let reason = error.source().map_or_else(String::new, ToString::to_string);
             Error::NotStarted { program: ssh.program.clone(), reason }
         })?;
-        let mut stderr = SshStderr::listen(&running);
+        // A server can make ssh print any number of messages.
+        let stderr = running.first_lines();
         match Client::handshake(stream.try_clone().map_err(Error::Io)?, SILENCE, progress) {
             Ok(client) => {
                 let words = stderr.so_far();
@@ -189,16 +157,16 @@ impl<'p> Connection<'p> {
             Err(client::Error::Cancelled) => Err(Error::Cancelled),
             Err(client::Error::NotSftp(found)) => Err(Error::NotSftp { address: address.clone(), found }),
             Err(client::Error::Gone | client::Error::Silent | client::Error::Slow | client::Error::Refused(_)) => {
-                Err(SshFailure::diagnose(address, stderr.until_the_end()).into())
+                Err(SshFailure::diagnose(address, stderr.until_the_end(LAST_WORDS)).into())
             }
         }
     }
 
     /// Returns the output of ssh about a lost connection.
-    pub(super) fn last_words(&mut self) -> Vec<String> {
+    pub(super) fn last_words(&self) -> Vec<String> {
         // If only this side has given up, this ends ssh.
         let _ = self.stream.shutdown(Shutdown::Both);
-        self.stderr.until_the_end()
+        self.stderr.until_the_end(LAST_WORDS)
     }
 }
 

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             inventory::tests(),
             limits::tests(),
             limits::config::tests(),
+            limits::programs::tests(),
             mirror::tests(),
             network::tests(),
             publish::tests(),

@@ -465,8 +465,8 @@ pub(crate) fn shortened(text: String) -> String {
 }
 
 /// Returns the last character boundary of `text` that is not after `at`.
-fn boundary(text: &str, at: usize) -> usize {
-    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+pub(crate) fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 /// Wording for tests: the text of remedies outside of this program, and the names of options and commands.

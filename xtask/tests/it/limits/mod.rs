@@ -2,6 +2,7 @@
 
 use netboot_fixtures::harness::xtask;
 pub mod config;
+pub mod programs;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};

@@ -9,12 +9,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::environment::ProgramEnvironment;
 use super::shell_word::quoted;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, boundary};
 use crate::base::fs;
 use crate::base::plural::count;
 
-/// Number of lines at the end of the output that an error shows.
-const TAIL_LINES: usize = 15;
+/// Maximum number of lines at the end of the output that an error shows, and their maximum size together in bytes.
+const TAIL: (usize, usize) = (15, 64 << 10);
 /// Maximum output of a command that is kept in memory, in bytes. A make that compiles everything prints a few MB.
 pub(super) const MAX_OUTPUT: usize = 64 << 20;
 
@@ -71,7 +71,16 @@ impl Command {
 
     /// Returns the error for this command after `outcome` and these lines of output.
     pub(super) fn failed(&self, outcome: Outcome, lines: &[String]) -> Error {
-        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec();
+        let (most, mut room) = TAIL;
+        let mut tail = Vec::new();
+        for line in lines.iter().rev().take(most) {
+            if room == 0 {
+                break;
+            }
+            let shown = &line[..boundary(line, room)];
+            room -= shown.len();
+            tail.insert(0, shown.to_owned());
+        }
         Error { command: Box::new(self.clone()), outcome, tail }
     }
 }

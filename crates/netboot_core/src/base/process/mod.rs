@@ -11,5 +11,5 @@ mod shell_word;
 
 pub use self::command::{Command, Error, find_program};
 pub use self::environment::ProgramEnvironment;
-pub use self::running::{Running, Streams};
+pub use self::running::{FirstLines, Running, Streams};
 pub use self::shell_word::quoted;

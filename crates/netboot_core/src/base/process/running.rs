@@ -1,28 +1,35 @@
 //! Running programs, which end with this process. Each has its own process group unless it prompts on the terminal.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use super::command::{Command, Error, MAX_OUTPUT, Outcome};
+use crate::base::diagnostic::boundary;
 use crate::base::fs;
 use crate::base::progress::Progress;
 
 /// Time that a terminated process group has to end before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// Maximum length of a line of output, in bytes. A longer line counts as several lines.
-const MAX_LINE: u64 = 1 << 20;
+/// Maximum length of a line of a program that runs to its end, in bytes, as read and as text. A longer line counts as
+/// several. Butane writes a file that it embeds as one line.
+const MAX_LINE: usize = 1 << 20;
+/// The same for a program that is left running, whose lines are log messages.
+const MAX_MESSAGE: usize = 16 << 10;
 /// Memory that a kept line takes in addition to its text, in bytes.
 const OVERHEAD: usize = 64;
 /// Maximum number of lines in the queue; the program waits until there is room.
-const WAITING: usize = 64;
+const WAITING: usize = 16;
+/// Maximum number of first lines that are kept of a program's messages, and their maximum size together in bytes.
+const FIRST: (usize, usize) = (200, 64 << 10);
 
 /// Replacements for a program's standard input and output. By default, input is empty, and output is read as lines,
 /// together with standard error.
@@ -90,8 +97,7 @@ fn follow(
     let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
     let mut file = command.log.as_ref().map(create).transpose()?;
     let mut running = Running::start(command, Streams::default()).map_err(Outcome::NotStarted)?;
-    let (sender, receiver) = mpsc::sync_channel(WAITING);
-    running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+    let receiver = running.lines();
     let (started, mut size) = (Instant::now(), 0);
     loop {
         match receive(&receiver) {
@@ -150,17 +156,47 @@ impl Running {
         Ok(Self { reader: Arc::new(expression.reader()?), own_group, ended: false })
     }
 
-    /// Passes each line of output to `sink` until that returns `false`, and `None` at the end, in a separate thread.
-    /// The thread is detached on purpose: if a stray grandchild keeps the pipe open, the thread never ends, and the
-    /// caller must not wait for it.
-    pub fn each_line(&self, mut sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
+    /// Returns the lines of output. The program waits while too many of them are unread.
+    #[must_use]
+    pub fn lines(&self) -> Receiver<String> {
+        let (sender, receiver) = mpsc::sync_channel(WAITING);
+        self.read(MAX_LINE, move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+        receiver
+    }
+
+    /// Passes each line of output to `sink` until that returns `false`, and `None` at the end, in a separate thread. A
+    /// long line is passed as several.
+    pub fn each_line(&self, sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
+        self.read(MAX_MESSAGE, sink);
+    }
+
+    /// Returns the first unread lines of output. What does not fit is read and dropped: the program never waits.
+    #[must_use]
+    pub fn first_lines(&self) -> FirstLines {
+        let first = FirstLines::default();
+        let shared = Arc::downgrade(&first.shared);
+        self.read(MAX_MESSAGE, move |line| {
+            let Some(shared) = shared.upgrade() else { return false };
+            let mut lines = shared.lock();
+            match line {
+                Some(line) => lines.add(line),
+                None => lines.ended = true,
+            }
+            shared.more.notify_all();
+            true
+        });
+        first
+    }
+
+    /// Reads lines of at most `longest` bytes in a separate thread. The thread is detached on purpose: if a stray
+    /// grandchild keeps the pipe open, the thread never ends, and the caller must not wait for it.
+    fn read(&self, longest: usize, mut sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
         let reader = Arc::clone(&self.reader);
         std::thread::spawn(move || {
             let mut source = BufReader::new(&*reader);
             let mut line = Vec::new();
-            while matches!((&mut source).take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                if !sink(Some(text)) {
+            while matches!((&mut source).take(longest as u64).read_until(b'\n', &mut line), Ok(1..)) {
+                if !texts(&line, longest).all(|text| sink(Some(text))) {
                     return;
                 }
                 line.clear();
@@ -223,6 +259,78 @@ impl Drop for Running {
                 let _ = self.settled();
             }
         }
+    }
+}
+
+/// Decodes a line of at most `longest` bytes. Each byte that is not UTF-8 becomes three, so a line with such bytes is
+/// cut before that, and none of its parts exceeds `longest` bytes either.
+fn texts(line: &[u8], longest: usize) -> impl Iterator<Item = String> {
+    let ends = line.iter().rev().take_while(|byte| b"\r\n".contains(byte)).count();
+    let line = &line[..line.len() - ends];
+    let length = if std::str::from_utf8(line).is_ok() { longest } else { longest / REPLACEMENT };
+    // An empty line has no chunk.
+    let empty = line.is_empty().then(String::new);
+    empty.into_iter().chain(line.chunks(length).map(|part| String::from_utf8_lossy(part).into_owned()))
+}
+
+/// Length of the character that replaces invalid bytes.
+const REPLACEMENT: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+
+/// First unread lines of a program's messages, as [`Running::first_lines`] returns them.
+#[derive(Debug, Default)]
+pub struct FirstLines {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    unread: Mutex<Unread>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Unread {
+    lines: VecDeque<String>,
+    size: usize,
+    ended: bool,
+}
+
+impl Unread {
+    /// Adds as much of `line` as there is room for.
+    fn add(&mut self, mut line: String) {
+        let (lines, bytes) = FIRST;
+        line.truncate(boundary(&line, bytes - self.size));
+        if self.lines.len() < lines && self.size < bytes {
+            self.size += line.len();
+            self.lines.push_back(line);
+        }
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        self.size = 0;
+        std::mem::take(&mut self.lines).into()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FirstLines {
+    /// Returns the lines so far, which then count as read.
+    #[must_use]
+    pub fn so_far(&self) -> Vec<String> {
+        self.shared.lock().take()
+    }
+
+    /// Returns the unread lines up to the end of the output, for which it waits no longer than `patience`.
+    #[must_use]
+    pub fn until_the_end(&self, patience: Duration) -> Vec<String> {
+        let unread = self.shared.lock();
+        let waited = self.shared.more.wait_timeout_while(unread, patience, |unread| !unread.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }
 
@@ -294,8 +402,39 @@ mod tests {
             let error = shell(script).output(&Silent).unwrap_err();
             let text = error.to_string();
             assert!(text.starts_with("cannot try: `sh` wrote more than 64 MiB and was ended\n"), "{}", &text[..99]);
-            assert!(error.tail.iter().all(|line| line.starts_with(last) && line.len() <= 1 << 20), "{last}");
+            assert!(error.tail.iter().all(|line| line.starts_with(last)), "{last}");
+            let size: usize = error.tail.iter().map(String::len).sum();
+            assert!(size > 0 && size <= 64 << 10, "{size}");
         }
+    }
+
+    #[test]
+    fn no_line_gets_longer_as_text_than_it_may_be() {
+        let parts = |line: &[u8]| texts(line, 9).collect::<Vec<_>>();
+        assert_eq!(parts(b"a b\r\n"), ["a b"]);
+        assert_eq!(parts(b"\n"), [""]);
+        assert_eq!(parts("aäöü\n".as_bytes()), ["aäöü"]);
+        assert_eq!(parts(b"\xff\xff\xff\xffa"), ["\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}a"]);
+    }
+
+    #[test]
+    fn of_messages_the_first_are_kept_up_to_a_limit() {
+        let first = |script: &str| {
+            let running = shell(script).start(Streams::default()).unwrap();
+            running.first_lines().until_the_end(Duration::from_secs(60))
+        };
+        assert_eq!(first("echo a; echo b >&2"), ["a", "b"]);
+        assert_eq!(first("yes | head -n 9000"), vec!["y"; 200]);
+        let invalid = first("head -c 9000000 /dev/zero | tr '\\0' '\\377'").concat();
+        assert!(invalid.len() > (64 << 10) - 3 && invalid.len() <= 64 << 10, "{}", invalid.len());
+        // Lines that were read make room for more.
+        let mut unread = Unread::default();
+        for _ in 0..300 {
+            unread.add("a".repeat(1000));
+        }
+        assert_eq!(unread.take().concat().len(), 64 << 10);
+        unread.add("b".to_owned());
+        assert_eq!(unread.take(), ["b"]);
     }
 
     #[test]
