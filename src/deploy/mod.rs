@@ -151,6 +151,8 @@ fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<L
             let mode = if shared { 0o660 } else { 0o600 };
             match Lock::acquire_temporary(&folder.join(paths::DEPLOYING), mode, !request.dry_run, progress) {
                 Ok(lock) => lock,
+                // Another file of that name would let several deployments run at once.
+                Err(error) if error.is_not_regular() => return Err(Error::Lock(error)),
                 // A user who cannot write there does no harm without a lock.
                 Err(_) => return Ok(None),
             }

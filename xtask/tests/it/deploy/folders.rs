@@ -19,6 +19,7 @@ netboot_fixtures::tests! {
     what_is_no_target_or_no_tree_is_said_before_anything_is_done,
     deployments_of_two_trees_at_once_take_turns,
     only_who_can_write_a_place_can_hold_its_lock,
+    another_file_in_the_place_of_the_lock_is_named_and_left_alone,
     nobody_else_may_write_what_is_served_whatever_the_umask,
     a_neighbour_that_changes_a_boot_is_warned_of,
     a_share_or_an_address_does_not_become_a_folder_of_that_name,
@@ -306,6 +307,40 @@ fn only_who_can_write_a_place_can_hold_its_lock() {
         assert!(!lock.exists());
     }
     project.run(["verify", place.as_str()]).success();
+}
+
+fn another_file_in_the_place_of_the_lock_is_named_and_left_alone() {
+    let project = built();
+    let (place, other) = (project.path("srv"), project.path("other"));
+    let lock = place.join("netboot-loaders-deploying.lock");
+    std::fs::create_dir(&place).unwrap();
+    set_mode(&place, 0o775);
+    std::fs::write(&other, "data").unwrap();
+    set_mode(&other, 0o644);
+    let link = || std::fs::hard_link(&other, &lock).unwrap();
+    let planted: [(&str, &dyn Fn()); 4] = [
+        ("a hard link", &link),
+        ("a symbolic link", &|| symlink(&other, &lock).unwrap()),
+        ("a FIFO", &|| limits::pipe(&lock)),
+        ("a folder", &|| std::fs::create_dir(&lock).unwrap()),
+    ];
+    for (kind, plant) in planted {
+        plant();
+        for more in [&[][..], &["--dry-run"]] {
+            let error = deploy(&project, &place, more).error(1);
+            let wanted = format!(
+                "cannot open `{lock}`
+  caused by: found {kind}, wanted a regular file
+hint: move it away
+"
+            );
+            assert_eq!(error, wanted);
+            assert!(lock.symlink_metadata().is_ok(), "{kind}");
+            assert_eq!((std::fs::read_dir(&place).unwrap().count(), mode(&other)), (1, 0o644), "{kind}");
+        }
+        let _ = std::fs::remove_file(&lock).or_else(|_| std::fs::remove_dir(&lock));
+    }
+    deploy(&project, &place, &[]).success();
 }
 
 fn nobody_else_may_write_what_is_served_whatever_the_umask() {

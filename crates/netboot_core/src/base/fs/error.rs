@@ -12,6 +12,12 @@ use crate::printable::printable;
 #[error("found {0}, wanted a regular file")]
 pub(super) struct NotRegular(pub(super) &'static str);
 
+impl From<NotRegular> for io::Error {
+    fn from(found: NotRegular) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, found)
+    }
+}
+
 /// A failed file operation and its path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`", printable(path))]
@@ -45,7 +51,7 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
 }
 
 fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
-    if error.get_ref().and_then(|cause| cause.downcast_ref::<NotRegular>()).is_some() {
+    if is_not_regular(error) {
         Some("move it away".to_owned())
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         Some(format!("make `{}` readable for this user", printable(path)))
@@ -64,6 +70,10 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
     } else {
         None
     }
+}
+
+fn is_not_regular(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NotRegular>)
 }
 
 /// Checks whether an action needs no write permission.
@@ -101,6 +111,12 @@ impl Error {
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
+    /// Checks whether there is something other than a regular file where the tool keeps one of its own files.
+    #[must_use]
+    pub fn is_not_regular(&self) -> bool {
+        is_not_regular(&self.source)
     }
 
     /// Checks whether the file or folder does not exist.

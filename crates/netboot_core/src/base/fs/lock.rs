@@ -7,7 +7,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{Mode, OFlags};
 
-use super::error::{Error, Result};
+use super::error::{Error, NotRegular, Result};
 use super::files::create_dir_all;
 use super::read::open_regular;
 use crate::base::progress::{Progress, Task, TaskKind};
@@ -72,12 +72,20 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Error`] if there is no such file and it cannot or must not be created.
+    /// [`Error`] if there is no such file and it cannot or must not be created, or if `path` is not a regular file or a
+    /// link to one.
     pub fn acquire_temporary(path: &Utf8Path, mode: u32, make: bool, progress: &dyn Progress) -> Result<Option<Self>> {
         loop {
             let file = open_regular(path, OpenOptions::new().create(make).append(true).mode(mode))?;
-            // The umask may have cleared bits; the file may belong to another user.
-            let _ = file.set_permissions(Permissions::from_mode(mode));
+            let metadata = file.metadata().map_err(|error| Error::new("open", path, error))?;
+            // Another user who can write in the folder can link any file of this user there.
+            if metadata.nlink() > 1 {
+                return Err(Error::new("open", path, NotRegular("a hard link").into()));
+            }
+            // The umask may have cleared bits. Another user's file keeps its mode.
+            if metadata.uid() == rustix::process::geteuid().as_raw() {
+                let _ = file.set_permissions(Permissions::from_mode(mode));
+            }
             let mut lock = match file.try_lock() {
                 // Network file systems lock only files, and some lock nothing at all.
                 Ok(()) | Err(TryLockError::Error(_)) => Self { file, removed: None },
@@ -201,6 +209,21 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         drop(Lock::acquire_temporary(&path, 0o600, false, &Silent).unwrap().unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_link_to_another_file_is_no_temporary_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("lock");
+        let other = path.with_file_name("other");
+        std::fs::write(&other, "").unwrap();
+        std::fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+        std::fs::hard_link(&other, &path).unwrap();
+        let error = Lock::acquire_temporary(&path, 0o660, true, &Silent).unwrap_err();
+        assert!(error.is_not_regular());
+        assert_eq!(error.reason(), format!("cannot open `{path}`: found a hard link, wanted a regular file"));
+        assert_eq!(other.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        assert!(path.exists());
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> 
 }
 
 fn require_regular(found: FileType) -> io::Result<()> {
-    special(found).map_or(Ok(()), |found| Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(found))))
+    special(found).map_or(Ok(()), |found| Err(NotRegular(found).into()))
 }
 
 /// Describes a file that is not a regular file; `None` for a regular file.
