@@ -342,6 +342,7 @@ Examples:
   cargo xtask help option-17                         what if DHCP does not send it")]
     Help {
         /// Command with its subcommand, or topic
+        #[arg(value_parser = arguments::name)]
         names: Vec<String>,
     },
 }
@@ -429,9 +430,10 @@ mod tests {
 
     /// Returns all command lines that give `address` to one argument of `command`, with the argument's name.
     fn lines(command: &clap::Command, words: &[String], address: &str) -> Vec<(String, Vec<String>)> {
-        let below = command.get_subcommands().filter(|command| command.get_name() != "help");
-        let mut all: Vec<_> =
-            below.flat_map(|inner| lines(inner, &[words, &[inner.get_name().to_owned()]].concat(), address)).collect();
+        let mut all: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|inner| lines(inner, &[words, &[inner.get_name().to_owned()]].concat(), address))
+            .collect();
         if command.get_subcommands().next().is_none() {
             let taking = command.get_arguments().filter(|arg| arg.get_action().takes_values());
             all.extend(taking.map(|arg| (arg.get_id().to_string(), [words, &option(arg, address)].concat())));

@@ -137,13 +137,33 @@ fn plain(text: &str) -> String {
     while let Some(at) = rest.find("](") {
         let (before, link) = rest.split_at(at);
         let Some(end) = link.find(')') else { break };
-        let (kept, name) = before.rsplit_once('[').unwrap_or((before, ""));
-        out += kept.strip_suffix('!').unwrap_or(kept);
-        out += name;
+        match opening(before) {
+            Some(start) => {
+                let (kept, name) = (&before[..start], &before[start + 1..]);
+                out += kept.strip_suffix('!').unwrap_or(kept);
+                out += name;
+            }
+            None => out += before,
+        }
         rest = &link[end + 1..];
     }
     out += rest;
     filled(&out)
+}
+
+/// Returns the position of the bracket that opens the text of a link, at the end of `before`. The text can contain pairs
+/// of brackets.
+fn opening(before: &str) -> Option<usize> {
+    let mut depth = 0;
+    before.bytes().enumerate().rev().find_map(|(at, byte)| {
+        match byte {
+            b']' => depth += 1,
+            b'[' if depth == 0 => return Some(at),
+            b'[' => depth -= 1,
+            _ => {}
+        }
+        None
+    })
 }
 
 /// What stands before commands that no test runs, as `book.css` writes it.
@@ -259,6 +279,7 @@ mod tests {
         let text = "a [b](c.md#d) e\n\n```sh,needs=tree\nf\n```\n\n<!-- g -->\n![h](i.svg)\n\n<!-- run\nj\n-->\nk\n\n\
                     ```sh,untried\nl\n```\n";
         assert_eq!(plain(text), format!("a b e\n\n    f\n\nh\n\nk\n\n{UNTRIED}\n    l\n"));
+        assert_eq!(plain("[a] [`[[host]]`](x.md) and [`[boot.x]`](y.md)"), "[a] `[[host]]` and `[boot.x]`\n");
         let long = format!("- {}\n  end\n1. one\n   two\n| a | b |\n", "word ".repeat(20).trim_end());
         let wanted = format!("- {}\n  word word word word word end\n1. one two\n| a | b |\n", ["word"; 15].join(" "));
         assert_eq!(plain(&long), wanted);
