@@ -187,8 +187,14 @@ impl ProjectPaths {
 }
 
 /// Names in the root of a tree that have, or would get, a special meaning.
-pub const RESERVED: [&str; 8] =
+const RESERVED: [&str; 8] =
     [MANIFEST, SHA256SUMS, DEPLOYED, DEPLOYING, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
+
+/// Returns the reserved name that a file called `name` would take. Some TFTP servers ignore case.
+#[must_use]
+pub fn reserved(name: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|reserved| reserved.eq_ignore_ascii_case(name))
+}
 
 /// Name of the manifest in a tree.
 pub const MANIFEST: &str = "manifest.json";

@@ -6,7 +6,7 @@ use super::signers::{self, SignerPin};
 use super::toml::{self, Located, Table, TomlFile};
 use crate::base::diagnostic::{Diagnose, Diagnosis, Diagnostics};
 use crate::base::fs;
-use crate::base::paths::{ProjectPaths, RESERVED};
+use crate::base::paths::{ProjectPaths, reserved};
 use crate::base::url::Url;
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::loader::target::Loader;
@@ -200,7 +200,7 @@ fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64
 /// name may contain one.
 fn name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-    let taken = Loader::ALL.iter().any(|loader| loader.as_str() == text) || RESERVED.contains(&text);
+    let taken = Loader::ALL.iter().any(|loader| loader.as_str().eq_ignore_ascii_case(text)) || reserved(text).is_some();
     if fine && !text.starts_with('.') && !taken {
         Ok(text.to_owned())
     } else {
@@ -248,6 +248,14 @@ mod tests {
              p.toml:11: `syslinux.member.name`: found `a_b`, wanted a safe file name\n  hint: use one file name without `/` and `_`\n\
              p.toml:12: `syslinux.member.path`: found `../x`, wanted a relative path without `..`\n  hint: use a path as in the archive"
         );
+    }
+
+    #[test]
+    fn no_member_takes_the_name_of_another_file_of_the_tree() {
+        for taken in ["manifest.json", "Manifest.json", "ipxe.efi", "iPXE.EFI", "sha256sums"] {
+            name(taken).unwrap_err();
+        }
+        name("ldlinux.c32").unwrap();
     }
 
     #[test]

@@ -126,11 +126,16 @@ fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
 /// Checks that the script of an entry does not replace another file.
 fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
     let file = format!("{}.ipxe", name.value);
-    if paths::RESERVED.contains(&file.as_str()) {
-        let message = format!("`{file}` has a meaning of its own for iPXE");
-        return Err(name.location.finding(message, "choose another name"));
-    }
-    Ok(())
+    let Some(reserved) = paths::reserved(&file) else { return Ok(()) };
+    let message = if reserved == file {
+        format!("`{file}` has a meaning of its own for iPXE")
+    } else {
+        format!(
+            "differs only in case from `{reserved}`, which has a meaning of its own for iPXE, and some TFTP servers \
+             ignore case"
+        )
+    };
+    Err(name.location.finding(message, "choose another name"))
 }
 
 fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Location>) -> Option<System> {

@@ -103,6 +103,10 @@ fn what_is_wrong_with_entries_is_said_at_once() {
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
+    let error = entries("[boot.AutoExec]\nkind = \"matchbox\"\nserver = \"http://a\"\n").unwrap_err();
+    let wanted = "sites.toml:1: `boot.AutoExec`: differs only in case from `autoexec.ipxe`, which has a meaning of its own for iPXE, and \
+                  some TFTP servers ignore case\n";
+    assert!(error.contains(wanted), "{error}");
     // Without a known kind, no key is reported as unknown.
     assert!(!error.contains("is not a key"), "{error}");
 }
