@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     each_invalid_file_of_choices_gets_all_its_findings,
     a_private_key_beside_a_certificate_is_refused_with_its_line,
     what_boots_in_part_of_the_loaders_only_is_warned_of,
+    a_secret_is_warned_of_where_it_is_written,
     a_missing_tool_is_named_before_anything_is_fetched,
     a_compiler_that_is_too_old_is_refused,
     a_build_that_fails_says_why_and_where_to_look,
@@ -123,7 +124,7 @@ fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     warning: embed-scripts/sites.toml:12: `boot.b.server`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
-    warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
+    warning: embed-scripts/sites.toml:9: `boot.a.arguments`: a password gets published: anybody who can fetch the script can read it
     hint: remove it, and let the server tell machines apart by their addresses or certificates
     ");
     warns!(project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n"), &plan, @r"
@@ -131,12 +132,51 @@ fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
     hint: write spaces around `&&`
     warning: embed-scripts/boot.ipxe:4: an address with a password gets published: anybody who can fetch the file can read it
     hint: remove it, and let the server tell machines apart by their addresses or certificates
-    warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
+    warning: embed-scripts/sites.toml:9: `boot.a.arguments`: a password gets published: anybody who can fetch the script can read it
     hint: remove it, and let the server tell machines apart by their addresses or certificates
     ");
     let known = project.run(&plan).stderr;
     project.config("c", "").sites(&sites.replace("\"ipxe.pxe\", ", ""));
     assert_eq!(project.run(&plan).warned().stderr, known);
+}
+
+fn a_secret_is_warned_of_where_it_is_written() {
+    let project = Project::new();
+    project.write("embed-scripts/url.ipxe", "#!ipxe\necho {{ site }}\nchain {{ boot_url }}\n");
+    project.write("embed-scripts/login.ipxe", "#!ipxe\nchain http://boot:{{ word }}@{{ server }}/x\n");
+    project.write("embed-scripts/own.ipxe", "#!ipxe\nchain http://boot:s3cret@{{ server }}/x\n");
+    project.write(
+        "embed-scripts/pw.csv",
+        "name,boot_url\na,http://192.0.2.1/a\nb,http://u:s3cret@192.0.2.1/b\nc,http://192.0.2.1/c?token=s3cret\n",
+    );
+    project.sites(
+        "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"http://u:s3cret@192.0.2.1/d\" }\n\
+         [inventory.pw]\nfrom = \"pw.csv\"\nloaders = [\"ipxe.efi\"]\n\
+         [site.e]\nloaders = [\"ipxe.efi\"]\nscript = \"login.ipxe\"\nvars = { word = \"s3cret\", server = \"192.0.2.1\" }\n\
+         [site.f]\nloaders = [\"ipxe.efi\"]\nscript = \"own.ipxe\"\nvars = { server = \"192.0.2.1\" }\n\
+         [boot.x]\nkind = \"linux\"\nkernel = \"http://192.0.2.1/k?token=s3cret\"\ninitrd = [\"http://192.0.2.1/i?token=s3cret\"]\n\
+         arguments = \"inst.rootpw=x password=s3cret\"\n",
+    );
+    let plan = project.build_arguments(&["--plan"]);
+    assert!(!project.run(&plan).stderr.contains("s3cret"));
+    warns!(project, &plan, @"
+    warning: embed-scripts/own.ipxe:2: an address with a password gets published: anybody who can fetch the file can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/pw.csv:3: `boot_url`: an address with a password gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/pw.csv:4: `boot_url`: an address with a token or a signature gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:4: `default.vars.boot_url`: an address with a password gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:11: `site.e.vars.word`: an address with a password gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:18: `boot.x.kernel`: an address with a token or a signature gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:19: `boot.x.initrd`: an address with a token or a signature gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:20: `boot.x.arguments`: a password gets published: anybody who can fetch the script can read it
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
+    ");
 }
 
 fn a_missing_tool_is_named_before_anything_is_fetched() {

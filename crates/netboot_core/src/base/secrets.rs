@@ -53,15 +53,26 @@ impl SecretKind {
             Self::AccessToken => "an access token",
         }
     }
+
+    /// Returns the warning about a value at `location` that has such a secret and becomes a part of a script.
+    #[must_use]
+    pub fn warning(self, location: &Location) -> Diagnostic {
+        self.published(location, "script")
+    }
+
+    fn published(self, location: &Location, what: &str) -> Diagnostic {
+        location.finding(
+            format!("{} gets published: anybody who can fetch the {what} can read it", self.words()),
+            "remove it, and let the server tell machines apart by their addresses or certificates",
+        )
+    }
 }
 
 impl Secret {
     /// Returns the warning about publishing the secret in the file `name`.
     #[must_use]
     pub fn warning(&self, name: &str) -> Diagnostic {
-        let message = format!("{} gets published: anybody who can fetch the file can read it", self.kind.words());
-        let help = "remove it, and let the server tell machines apart by their addresses or certificates";
-        Diagnostic { location: Some(Location::line(name, self.line)), ..Diagnostic::new(message).help(help) }
+        self.kind.published(&Location::line(name, self.line), "file")
     }
 }
 

@@ -133,8 +133,8 @@ pub struct ScriptNotes {
     pub features: Vec<Feature>,
     /// Operators that iPXE treats as part of the adjacent word, each with its line.
     pub glued: Vec<(usize, String)>,
-    /// Secrets that would be published with the script.
-    pub secrets: Vec<Secret>,
+    /// Secrets that would be published with the script, each with the variable that contains it, if any does.
+    pub secrets: Vec<(Secret, Option<String>)>,
 }
 
 /// The complete result of checking a script.
@@ -157,6 +157,11 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     let origin = Origin { template, names, inserted: &rendered.inserted };
     let (keys, secrets): (Vec<_>, Vec<_>) =
         secrets::find(rendered.text.as_bytes()).into_iter().partition(|secret| secret.kind == SecretKind::PrivateKey);
+    let attributed = |secret: Secret| {
+        let variable = origin.of_secret(&secret, &rendered.text);
+        (secret, variable)
+    };
+    let secrets = secrets.into_iter().map(attributed).collect();
     let mut judged = Judged { notes: ScriptNotes { features, glued, secrets }, ..Judged::default() };
     for flaw in flaws {
         let message = flaw.text(secrets::shown);
@@ -223,6 +228,17 @@ impl Origin<'_> {
     fn of_address(&self, address: &str) -> Option<String> {
         let parts = self.inserted.iter().filter(|part| address.contains(&part.text) && !self.template.has(address));
         parts.max_by_key(|part| part.text.len()).and_then(|part| self.of_text(&part.text))
+    }
+
+    /// Returns the variable that makes `secret` in the script `text`: its value is one, or without it, the line has none.
+    fn of_secret(&self, secret: &Secret, text: &str) -> Option<String> {
+        let line = text.lines().nth(secret.line.checked_sub(1)?)?;
+        let has = |text: &str| secrets::find(text.as_bytes()).iter().any(|found| found.kind == secret.kind);
+        let makes = |part: &&Inserted| {
+            let count = if part.text.is_empty() { 0 } else { line.matches(&*part.text).count() };
+            count > 0 && has(&part.text) || count == 1 && has(line) && !has(&line.replace(&part.text, ""))
+        };
+        self.inserted.iter().filter(makes).max_by_key(|part| part.text.len()).and_then(|part| self.of_text(&part.text))
     }
 
     /// Returns the error of an `address` without a scheme that begins with a variable which is an address according to

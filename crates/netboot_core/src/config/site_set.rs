@@ -88,7 +88,10 @@ impl SiteSet {
             Ok((script, notes)) => {
                 let file = &setup.template.file;
                 notes.glued.iter().for_each(|(line, word)| self.warn(glued(file, *line, word)));
-                notes.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
+                for (secret, variable) in &notes.secrets {
+                    let location = variable.as_ref().and_then(|name| location(name, &vars, origin));
+                    self.warn(location.map_or_else(|| secret.warning(file.as_str()), |at| secret.kind.warning(&at)));
+                }
                 self.warn_of_features(setup, notes.features);
                 self.warn_of_columns(&setup.template, &vars, origin);
                 let slot = script.slot();
@@ -235,14 +238,18 @@ fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
     )
 }
 
-/// Returns the error in the variable of `value`, at the row `origin` or at the location in `vars` that sets it.
+/// Returns the error in the variable of `value`.
 fn blame(value: BadValue, vars: &Vars, origin: &SiteOrigin) -> Option<Diagnostic> {
     let BadValue { variable, message, remedy } = value;
-    if vars.is_of_row(&variable) {
-        let location = Location { file: (*origin.file).to_owned(), line: origin.line, key: variable };
-        return Some(location.finding(message, remedy));
+    location(&variable, vars, origin).map(|location| location.finding(message, remedy))
+}
+
+/// Returns where `variable` is set: at the row `origin`, or at a location in `vars`.
+fn location(variable: &str, vars: &Vars, origin: &SiteOrigin) -> Option<Location> {
+    if vars.is_of_row(variable) {
+        return Some(Location { file: (*origin.file).to_owned(), line: origin.line, key: variable.to_owned() });
     }
-    vars.common.get(&variable).map(|at| at.location.finding(message, remedy))
+    vars.common.get(variable).map(|at| at.location.clone())
 }
 
 impl Affected {

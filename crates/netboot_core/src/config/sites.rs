@@ -20,8 +20,9 @@ use super::template::Vars;
 use super::tftp_server::tftp_server;
 use super::toml::{Located, Table, TomlFile};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostics, Location, first_warnings};
+use crate::base::fs;
 use crate::base::paths::{self, ProjectPaths};
-use crate::base::{fs, secrets};
+use crate::base::secrets::{self, SecretKind};
 use crate::loader::target::{Loader, Platform};
 
 /// The complete site configuration.
@@ -84,7 +85,7 @@ impl Sites {
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.assets)))
                 .map_or((Vec::new(), None), |at| at.value);
-            let BootEntries { boot, secure } = boot_entry::read(root);
+            let BootEntries { boot, secure, secrets } = boot_entry::read(root);
             let (sites, mut warnings) = reading.site_set.finish(root);
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
@@ -97,21 +98,33 @@ impl Sites {
                 warnings.extend(secure.iter().filter_map(boot_entry::without_https));
                 warnings.extend(boot_entry::with_variables(&boot));
             }
-            warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
+            warnings.extend(published(root, &boot, &secrets, pxelinux_config.as_deref()));
             Some(Self { default, sites, members, boot, pxelinux_config, warnings: first_warnings(warnings) })
         })?)
     }
 }
 
-/// Returns warnings about secrets in the files of the root of the tree, which diagnostics name by their paths there.
-/// Private keys are errors and go to `table`.
-fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<Diagnostic> {
+/// Returns warnings about secrets in the files of the root of the tree. Those that are in values of boot entries are in
+/// `written`; diagnostics name others by the paths of the files in the tree. Private keys are errors and go to `table`.
+fn published(
+    table: &Table<'_>,
+    boot: &[BootEntry],
+    written: &[(Location, SecretKind)],
+    pxelinux_config: Option<&[u8]>,
+) -> Vec<Diagnostic> {
     let scripts = boot.iter().map(|entry| (entry.file(), entry.script().into_bytes()));
     let config = pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.to_owned(), text.to_vec()));
     let mut warnings = Vec::new();
+    for (location, kind) in written {
+        if *kind == SecretKind::PrivateKey {
+            table.report(location.finding("has a private key, and gets published", "remove it"));
+        } else {
+            warnings.push(kind.warning(location));
+        }
+    }
     for (file, text) in scripts.chain(config) {
-        for secret in secrets::find(&text) {
-            if secret.kind == secrets::SecretKind::PrivateKey {
+        for secret in secrets::find(&text).into_iter().filter(|secret| !is_written(&file, secret.kind, written)) {
+            if secret.kind == SecretKind::PrivateKey {
                 let location = Location { file: file.clone().into(), line: secret.line, key: String::new() };
                 table.report(location.finding("has a private key, and gets published", "remove it"));
             } else {
@@ -120,6 +133,14 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
         }
     }
     warnings
+}
+
+/// Checks whether a secret in the generated `file` is `written` in a value of a boot entry that becomes a part of it.
+fn is_written(file: &str, kind: SecretKind, written: &[(Location, SecretKind)]) -> bool {
+    let entry = format!("boot.{}.", file.strip_suffix(".ipxe").unwrap_or_default());
+    written.iter().any(|(location, found)| {
+        *found == kind && (file == paths::PXELINUX_DEFAULT || location.key.starts_with(&entry))
+    })
 }
 
 /// Returns the macros, by platform, that the loaders of `sites` lack for https.

@@ -16,7 +16,7 @@ use super::site_table::check_name_of;
 use super::toml::{Located, Table};
 use crate::base::diagnostic::{Diagnostic, Location, MAX_FINDINGS};
 use crate::base::paths::{self, MirrorPaths};
-use crate::base::secrets;
+use crate::base::secrets::{self, SecretKind};
 
 /// A boot entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,17 +75,35 @@ pub struct BootEntries {
     pub boot: Vec<BootEntry>,
     /// Locations of the https addresses that loaders fetch from.
     pub secure: Vec<Location>,
+    /// Secrets in the values, by location.
+    pub secrets: Vec<(Location, SecretKind)>,
+}
+
+/// What is noted of the values of all entries.
+#[derive(Default)]
+struct Noted {
+    secure: Vec<Location>,
+    secrets: Vec<(Location, SecretKind)>,
+}
+
+impl Noted {
+    /// Notes the secrets in the text of a value.
+    fn text(&mut self, at: &Located<String>) {
+        let found = secrets::find(at.value.as_bytes());
+        self.secrets.extend(found.into_iter().map(|secret| (at.location.clone(), secret.kind)));
+    }
 }
 
 /// Reads all boot entries of `root`.
 pub fn read(root: &Table<'_>) -> BootEntries {
-    let mut secure = Vec::new();
-    let boot = entries(root, &mut secure);
+    let mut noted = Noted::default();
+    let boot = entries(root, &mut noted);
+    let Noted { mut secure, secrets } = noted;
     secure.truncate(MAX_FINDINGS);
-    BootEntries { boot, secure }
+    BootEntries { boot, secure, secrets }
 }
 
-fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
+fn entries(root: &Table<'_>, noted: &mut Noted) -> Vec<BootEntry> {
     let mut taken = BTreeMap::new();
     root.tables("boot", |name, table| {
         let checked = check_name_of("boot entry", "a file of the tree", &name.value, || name.location.clone());
@@ -98,10 +116,10 @@ fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
         let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
         let Some(kind) = kind else { return of_no_kind(table) };
         let system = match kind.value.as_str() {
-            "fedora-coreos" => live(table, Distribution::FedoraCoreos, secure),
-            "flatcar" => live(table, Distribution::Flatcar, secure),
-            "linux" => linux(table, secure),
-            "matchbox" => server(table, secure),
+            "fedora-coreos" => live(table, Distribution::FedoraCoreos, noted),
+            "flatcar" => live(table, Distribution::Flatcar, noted),
+            "linux" => linux(table, noted),
+            "matchbox" => server(table, noted),
             other => {
                 let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
                 table.report(kind.location.finding(message, "choose one of them; `linux` is for every other system"));
@@ -138,48 +156,53 @@ fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
     Err(name.location.finding(message, "choose another name"))
 }
 
-fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Location>) -> Option<System> {
+fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Option<System> {
     let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";
-    let mirror = table.require("mirror", fetched(table, "mirror", secure), remedy);
-    let ignition = address(table, "ignition");
+    let mirror = table.require("mirror", fetched(table, "mirror", noted), remedy);
+    let ignition = address(table, "ignition", noted);
     let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
-    let arguments = arguments(table, &own);
+    let arguments = arguments(table, &own, noted);
     Some(System::Live { distribution, mirror: mirror?.value, ignition: ignition.map(|at| at.value), arguments })
 }
 
-fn linux(table: &Table<'_>, secure: &mut Vec<Location>) -> Option<System> {
-    let kernel = table.require("kernel", fetched(table, "kernel", secure), "say where the kernel can be had");
+fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
+    let kernel = table.require("kernel", fetched(table, "kernel", noted), "say where the kernel can be had");
     let mut initrds = Vec::new();
     for Located { value, location } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
+        noted.text(&Located { value: value.clone(), location: location.clone() });
         let parsed: Result<WebAddress, String> = value.parse();
         let parsed = table.accept(parsed.map_err(|error| location.finding(error, "write a whole address")));
-        secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
+        noted.secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
         initrds.extend(parsed);
     }
-    let arguments = arguments(table, "");
+    let arguments = arguments(table, "", noted);
     Some(System::Linux { kernel: kernel?.value, initrds, arguments })
 }
 
-fn server(table: &Table<'_>, secure: &mut Vec<Location>) -> Option<System> {
-    let server = fetched(table, "server", secure);
+fn server(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
+    let server = fetched(table, "server", noted);
     let server = table.require("server", server, "say where Matchbox answers, as in \"http://192.168.88.10:8080\"")?;
     Some(System::Matchbox { server: server.value })
 }
 
-fn address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
-    table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", str::parse::<WebAddress>)
+fn address(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<WebAddress>> {
+    let parse = |text: &str| text.parse::<WebAddress>().map(|address| (text.to_owned(), address));
+    let at = table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", parse)?;
+    let Located { value: (text, value), location } = at;
+    noted.text(&Located { value: text, location: location.clone() });
+    Some(Located { value, location })
 }
 
-/// Reads the address `key`, which loaders fetch from. Adds the location of an https address to `secure`.
-fn fetched(table: &Table<'_>, key: &str, secure: &mut Vec<Location>) -> Option<Located<WebAddress>> {
-    let at = address(table, key)?;
-    secure.extend(at.value.is_secure().then(|| at.location.clone()));
+/// Reads the address `key`, which loaders fetch from. Notes the location of an https address.
+fn fetched(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<WebAddress>> {
+    let at = address(table, key, noted)?;
+    noted.secure.extend(at.value.is_secure().then(|| at.location.clone()));
     Some(at)
 }
 
 /// Reads `arguments`: one line that goes into a script, where a trailing `\` would join the next line, and into a
 /// pxelinux configuration. The arguments `own` and those that name RAM disks are generated and must not be repeated.
-fn arguments(table: &Table<'_>, own: &str) -> String {
+fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> String {
     let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
     let taken: Vec<String> = own.split_ascii_whitespace().chain(["initrd="]).map(name).collect();
     let parse = |text: &str| {
@@ -198,7 +221,11 @@ fn arguments(table: &Table<'_>, own: &str) -> String {
         Ok(words.join(" "))
     };
     let remedy = "write the arguments as on the kernel's command line";
-    table.parsed("arguments", remedy, parse).map(|at| at.value).unwrap_or_default()
+    let at = table.parsed("arguments", remedy, parse);
+    if let Some(at) = &at {
+        noted.text(at);
+    }
+    at.map(|at| at.value).unwrap_or_default()
 }
 
 impl BootEntry {
