@@ -13,7 +13,7 @@ use super::context::{BuildContext, Error};
 use super::make::trust_file;
 use crate::base::fs::{self, EntryKind, Lock};
 use crate::base::paths::WorkPaths;
-use crate::build::plan::Build;
+use crate::build::plan::{Build, ObjectInputs};
 use crate::config::script::IMAGE_NAME;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{Order, Source};
@@ -27,6 +27,7 @@ const CONFIG: &str = "src/config";
 pub struct BuildTree {
     paths: WorkPaths,
     key: Sha256Digest,
+    inputs: ObjectInputs,
     sealed: bool,
     _lock: Lock,
 }
@@ -35,6 +36,8 @@ pub struct BuildTree {
 #[derive(Serialize, Deserialize)]
 struct Seal {
     key: Sha256Digest,
+    /// What the key is the digest of.
+    inputs: ObjectInputs,
     /// Files that were exported or written before make ran.
     sources: BTreeMap<Utf8PathBuf, Sha256Digest>,
     /// Files that make wrote.
@@ -51,12 +54,14 @@ impl BuildTree {
     pub fn open(build: &Build, context: &BuildContext<'_>, source: &mut LazySource<'_>) -> Result<Option<Self>, Error> {
         let name = build.name();
         let Some(lock) = Lock::acquire(&context.cache.lock(&name), context.progress)? else { return Ok(None) };
-        let mut tree = Self { paths: context.cache.work(&name), key: build.key, sealed: false, _lock: lock };
-        tree.sealed = tree.restore()?;
+        let (paths, inputs) = (context.cache.work(&name), build.inputs.clone());
+        let mut tree = Self { paths, key: build.key, inputs, sealed: false, _lock: lock };
+        let unusable = tree.restore()?;
+        tree.sealed = unusable.is_none();
         fs::touch(&tree.paths.seal());
-        if !tree.sealed {
+        if let Some(reason) = unusable {
             let source = source.open()?;
-            tree.create(build, &source, context)?;
+            tree.create(build, &source, &format!("iPXE's source for {name}: {reason}"), context)?;
         }
         fs::remove_dir_all(&tree.paths.temporary())?;
         let usual = tree.paths.temporary();
@@ -76,12 +81,21 @@ impl BuildTree {
         self.sealed
     }
 
-    /// Removes files that differ from the seal. Returns `false` if the tree as a whole cannot be used.
-    fn restore(&self) -> Result<bool, Error> {
-        let Some(text) = fs::read_if_exists(&self.paths.seal())? else { return Ok(false) };
-        let Some(seal) = serde_json::from_slice::<Seal>(&text).ok().filter(|seal| seal.key == self.key) else {
-            return Ok(false);
+    /// Removes files that differ from the seal. Returns the reason why the tree as a whole cannot be used, if there is
+    /// one.
+    fn restore(&self) -> Result<Option<String>, Error> {
+        let Some(text) = fs::read_if_exists(&self.paths.seal())? else {
+            let reason =
+                if self.paths.root().exists() { "the last build was not finished" } else { "not in the cache" };
+            return Ok(Some(reason.to_owned()));
         };
+        let Ok(seal) = serde_json::from_slice::<Seal>(&text) else {
+            return Ok(Some("the cache was written by another version".to_owned()));
+        };
+        if seal.key != self.key {
+            return Ok(Some(self.inputs.changes_since(&seal.inputs)));
+        }
+        let changed = || Ok(Some("a source file in the cache was changed".to_owned()));
         let tree = self.paths.tree();
         let mut sources = 0;
         for (path, kind) in fs::walk(&tree)? {
@@ -91,20 +105,21 @@ impl BuildTree {
             };
             match (seal.sources.get(&path), seal.objects.get(&path)) {
                 (Some(digest), _) if intact(digest) => sources += 1,
-                (Some(_), _) => return Ok(false),
+                (Some(_), _) => return changed(),
                 (None, Some(digest)) if intact(digest) => {}
                 (None, _) => fs::remove_file(&file)?,
             }
         }
-        Ok(sources == seal.sources.len())
+        if sources == seal.sources.len() { Ok(None) } else { changed() }
     }
 
-    fn create(&self, build: &Build, source: &Source, context: &BuildContext<'_>) -> Result<(), Error> {
+    /// Creates the tree anew; the progress is reported under `label`.
+    fn create(&self, build: &Build, source: &Source, label: &str, context: &BuildContext<'_>) -> Result<(), Error> {
         fs::remove_file(&self.paths.seal())?;
         fs::remove_dir_all(self.paths.root())?;
         let tree = self.paths.tree();
         let order = if context.settings.environment.reverse_file_order { Order::Reversed } else { Order::Sorted };
-        source.export(&tree, context.pin().epoch, order, context.progress)?;
+        source.export(&tree, (context.pin().epoch, order), label, context.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
             // Make joins the files, and relies on line breaks between certificates.
@@ -156,7 +171,8 @@ impl BuildTree {
     /// [`fs::Error`].
     pub fn seal(&mut self, exported: &[Utf8PathBuf]) -> Result<(), fs::Error> {
         let tree = self.paths.tree();
-        let mut seal = Seal { key: self.key, sources: BTreeMap::new(), objects: BTreeMap::new() };
+        let (key, inputs) = (self.key, self.inputs.clone());
+        let mut seal = Seal { key, inputs, sources: BTreeMap::new(), objects: BTreeMap::new() };
         for (path, _) in fs::walk(&tree)? {
             let (digest, _) = fs::sha256(&tree.join(&path))?;
             let source = exported.binary_search_by(|other| other.as_str().cmp(path.as_str())).is_ok();

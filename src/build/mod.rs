@@ -83,7 +83,9 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
             }
         }
         if !bases.is_empty() {
-            missing.push(Build { bases, config: build.config.clone(), ..*build });
+            let Build { platform, config, inputs, key, .. } = build;
+            let (config, inputs) = (config.clone(), inputs.clone());
+            missing.push(Build { platform: *platform, config, inputs, key: *key, bases });
         }
     }
     Ok((built, missing))

@@ -191,17 +191,23 @@ impl Source {
     }
 
     /// Writes all files below `folder`, which must not exist yet, in the given `order`; all files get the modification
-    /// time `epoch` (in seconds).
+    /// time `epoch` (in seconds). The progress is reported under `label`.
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn export(&self, folder: &Utf8Path, epoch: u64, order: Order, progress: &dyn Progress) -> Result<(), Error> {
+    pub fn export(
+        &self,
+        folder: &Utf8Path,
+        (epoch, order): (u64, Order),
+        label: &str,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         let mut files = self.files()?;
         if order == Order::Reversed {
             files.reverse();
         }
-        let mut task = Task::start(progress, TaskKind::Export, "iPXE's source", Some(files.len() as u64));
+        let mut task = Task::start(progress, TaskKind::Export, label, Some(files.len() as u64));
         let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
         self.each(files, |path, mode, content| {
             let path = folder.join(path);

@@ -211,7 +211,10 @@ fn every_file_is_written_as_it_is_in_git() {
     let pin = upstream.pin();
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
     let folder = scratch.path("tree");
-    open(&pin, &scratch.cache, &[]).unwrap().export(&folder, pin.epoch, Order::Sorted, &Silent).unwrap();
+    open(&pin, &scratch.cache, &[])
+        .unwrap()
+        .export(&folder, (pin.epoch, Order::Sorted), "iPXE\'s source", &Silent)
+        .unwrap();
     let files = files_below(&folder);
     assert_eq!(files, ["README", "src-notes", "src/Makefile", "src/firmware.bin", "src/util/pack.sh"]);
     for file in files {
@@ -363,7 +366,10 @@ fn patches_apply_in_the_order_of_their_names() {
     assert_eq!(names, ["01-line.patch", "02-again.patch", "03-new.patch"]);
 
     let folder = scratch.path("tree");
-    open(&pin, &scratch.cache, &patches).unwrap().export(&folder, pin.epoch, Order::Sorted, &Silent).unwrap();
+    open(&pin, &scratch.cache, &patches)
+        .unwrap()
+        .export(&folder, (pin.epoch, Order::Sorted), "iPXE\'s source", &Silent)
+        .unwrap();
     assert_eq!(std::fs::read(folder.join("README")).unwrap(), b"patched again\nwith a second line\n");
     assert_eq!(folder.join("src/new.sh").metadata().unwrap().permissions().mode() & 0o777, 0o755);
 

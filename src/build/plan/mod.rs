@@ -2,14 +2,15 @@
 //! toolchain.
 
 mod display;
+mod object_inputs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub use self::object_inputs::ObjectInputs;
 use crate::base::paths;
-use crate::build::make;
 use crate::config::ipxe_config::IpxeConfig;
 use crate::config::pins::{MemberPin, Pins};
 use crate::config::sites::{Site, Sites};
@@ -52,7 +53,9 @@ pub struct Build {
     pub platform: Platform,
     /// The configuration.
     pub config: Arc<IpxeConfig>,
-    /// Digest of everything that affects the objects: a different key means different objects.
+    /// Everything that affects the objects.
+    pub inputs: ObjectInputs,
+    /// Digest of `inputs`: a different key means different objects.
     pub key: Sha256Digest,
     /// Bases to link from the objects, each with its key, by slot size.
     pub bases: BTreeMap<SlotSize, BTreeMap<Loader, Sha256Digest>>,
@@ -236,8 +239,10 @@ impl BaseResolver<'_> {
         let keys = site.loaders.iter().map(|loader| {
             let platform = loader.platform();
             let build = self.builds.entry((config, platform)).or_insert_with(|| {
-                let key = objects_key(self.inputs, &site.config, platform);
-                Build { platform, config: Arc::clone(&site.config), key, bases: BTreeMap::new() }
+                let Inputs { pins, patches, toolchain } = self.inputs;
+                let inputs = ObjectInputs::of((&pins.ipxe, patches, toolchain), &site.config, platform);
+                let (key, config) = (inputs.digest(), Arc::clone(&site.config));
+                Build { platform, config, inputs, key, bases: BTreeMap::new() }
             });
             let key = base_key(build.key, site.slot, *loader);
             build.bases.entry(site.slot).or_default().insert(*loader, key);
@@ -249,36 +254,12 @@ impl BaseResolver<'_> {
     }
 }
 
-/// Version of the steps that this tool itself applies to a source tree before make runs. Raise it whenever they change,
-/// so that nothing made in the old way is served.
-const RECIPE: u32 = 1;
-
 /// Version of the cached form of a base. Raise it whenever that changes, or the content of a base's slot does.
 const BASE: u32 = 1;
 
 /// Returns the digest that identifies a base.
 fn base_key(objects: Sha256Digest, slot: SlotSize, loader: Loader) -> Sha256Digest {
     Sha256Digest::of(format!("base {BASE}\n{objects}\n{slot}\n{}\n", loader.target()).as_bytes())
-}
-
-/// Returns the digest of everything that affects the objects of a build.
-fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {
-    let pin = &inputs.pins.ipxe;
-    let mut text = format!(
-        "objects {RECIPE}\n{}\n{}\n{}\n{}\n{}\n",
-        pin.commit,
-        pin.content,
-        config.digest(),
-        platform,
-        inputs.toolchain.digest(!config.trust.is_empty()),
-    );
-    for patch in &inputs.patches {
-        text += &format!("patch {} {}\n", patch.name, Sha256Digest::of(&patch.content));
-    }
-    for argument in make::variables(pin, config).into_iter().chain(make::environment(pin)) {
-        text += &format!("{argument}\n");
-    }
-    Sha256Digest::of(text.as_bytes())
 }
 
 #[cfg(test)]

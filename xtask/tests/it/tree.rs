@@ -1,7 +1,7 @@
 //! From a project to a tree, with a stand-in for iPXE: building, caching, publishing and verifying.
 
 use netboot_fixtures::harness::xtask;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use netboot_fixtures::project::{CliOutput, Project};
@@ -14,6 +14,7 @@ netboot_fixtures::tests! {
     nothing_to_do_touches_nothing,
     a_second_script_needs_neither_compiler_nor_linker,
     a_larger_slot_is_only_linked,
+    the_reason_for_compiling_everything_again_is_told,
     what_was_changed_behind_the_tools_back_is_made_again,
     the_same_inputs_give_the_same_bytes_anywhere,
     the_tarball_is_the_tree_and_nothing_that_varies,
@@ -118,6 +119,46 @@ fn a_second_script_needs_neither_compiler_nor_linker() {
     assert_eq!((started(&second, "make"), started(&second, "link")), (0, 0));
     let loader = String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).into_owned();
     assert!(loader.contains("#!ipxe\nshell\n\n") && !loader.contains("root-path"));
+}
+
+fn the_reason_for_compiling_everything_again_is_told() {
+    let project = Project::new();
+    project.sites("[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"boot.ipxe\"\nconfig = \"mine\"\n");
+    project.config("mine", "#define A\n");
+    let build = || {
+        let mut command = project.command(project.build_arguments(&[]));
+        let ran = CliOutput::from(command.env("PATH", project.path_with_tools()).output().unwrap()).success();
+        let export = ran.stderr.lines().find_map(|line| line.trim_start().strip_prefix("export iPXE's source for "));
+        export.map(|reason| reason.strip_prefix("bios-mine: ").unwrap().to_owned())
+    };
+    assert_eq!(build().as_deref(), Some("not in the cache"));
+    assert_eq!(build(), None);
+    project.config("mine", "#define B\n");
+    assert_eq!(build().as_deref(), Some("configuration changed: general.h"));
+    let old = pinned(&project);
+    project.edit_makefile(|text| text + "# changed\n");
+    assert_eq!(build(), Some(format!("pin changed: {old} -> {}", pinned(&project))));
+    // Bytes behind the end of a program change nothing that it does.
+    let sed = std::fs::read(netboot_fixtures::skip::program("sed").unwrap()).unwrap();
+    project.write("tools/sed", "");
+    std::fs::write(project.path("tools/sed"), [&sed[..], b"\n"].concat()).unwrap();
+    std::fs::set_permissions(project.path("tools/sed"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let reason = build().unwrap();
+    assert!(reason.starts_with("toolchain changed: sed"), "{reason}");
+    let (bases, tree) = (project.path("cache/bases"), project.path("cache/trees/bios-mine"));
+    std::fs::remove_dir_all(&bases).unwrap();
+    std::fs::write(tree.join("tree/src/Makefile"), "").unwrap();
+    assert_eq!(build().as_deref(), Some("a source file in the cache was changed"));
+    std::fs::remove_dir_all(&bases).unwrap();
+    std::fs::remove_file(tree.join("seal.json")).unwrap();
+    assert_eq!(build().as_deref(), Some("the last build was not finished"));
+}
+
+/// Returns the pinned commit.
+fn pinned(project: &Project) -> String {
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    let commit = pins.lines().find_map(|line| line.strip_prefix("commit = \""));
+    commit.unwrap().trim_end_matches('"').to_owned()
 }
 
 fn a_larger_slot_is_only_linked() {

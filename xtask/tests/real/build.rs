@@ -86,7 +86,7 @@ fn stock_make(real: &Real) {
     let tools = real.digests();
     let folder = tempfile::tempdir().unwrap();
     let tree = camino::Utf8Path::from_path(folder.path()).unwrap().join("checkout");
-    real.source().export(&tree, 1, Order::Sorted, &Silent).unwrap();
+    real.source().export(&tree, (1, Order::Sorted), "iPXE\'s source", &Silent).unwrap();
     let script = tree.join("src/embedded.ipxe");
     std::fs::write(&script, scripted("#!ipxe\ndhcp && chain ${root-path}\n")).unwrap();
     let uefi = ["bin-x86_64-efi/ipxe.efi", "bin-x86_64-efi/ipxe-legacy.efi", "bin-x86_64-efi/snponly.efi"];

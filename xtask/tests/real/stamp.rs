@@ -156,7 +156,7 @@ fn efi_for_arm64(real: &Real) -> Result<(), String> {
 fn other_cpu(real: &Real, cpu: &str, cross: &str) {
     let folder = tempfile::tempdir().unwrap();
     let tree = Utf8Path::from_path(folder.path()).unwrap().join("checkout");
-    real.source().export(&tree, real.pin().epoch, Order::Sorted, &Silent).unwrap();
+    real.source().export(&tree, (real.pin().epoch, Order::Sorted), "iPXE\'s source", &Silent).unwrap();
     let src = tree.join("src");
     for header in std::fs::read_dir(src.join("config")).unwrap() {
         let header = Utf8PathBuf::from_path_buf(header.unwrap().path()).unwrap();

@@ -57,14 +57,17 @@ impl Toolchain {
         valid.then_some(known).inspect(|_| fs::touch(&record))
     }
 
-    /// Returns a digest of the tools' versions and contents, independent of their paths. The tool that only reads
-    /// certificates counts only with `trust`.
+    /// Returns the tools that affect a build. The tool that only reads certificates counts only with `trust`.
+    pub fn relevant(&self, trust: bool) -> impl Iterator<Item = &Tool> {
+        self.tools.iter().filter(move |tool| trust || tool.name != needs::OPENSSL.name)
+    }
+
+    /// Returns a digest of the versions and contents of the [relevant](Self::relevant) tools, independent of their paths.
     #[must_use]
     pub fn digest(&self, trust: bool) -> Sha256Digest {
         let mut lines = String::new();
-        for tool in self.tools.iter().filter(|tool| trust || tool.name != needs::OPENSSL.name) {
-            lines += &format!("{} {} {}\n", tool.name, tool.version, tool.sha256);
-            lines.extend(tool.files.iter().map(|file| format!("{}\n", file.sha256)));
+        for tool in self.relevant(trust) {
+            lines += &tool.lines();
         }
         Sha256Digest::of(lines.as_bytes())
     }

@@ -47,6 +47,18 @@ impl Tool {
         self.files.iter().map(|file| (name(file), file.sha256)).collect()
     }
 
+    /// Returns what a digest of the tool contains: its name, version and contents, and not their paths.
+    pub(super) fn lines(&self) -> String {
+        let files: String = self.files.iter().map(|file| format!("{}\n", file.sha256)).collect();
+        format!("{} {} {}\n{files}", self.name, self.version, self.sha256)
+    }
+
+    /// Returns a digest of the tool's version and contents.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(self.lines().as_bytes())
+    }
+
     /// Returns the file that determines the tool's behaviour.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {

@@ -117,7 +117,9 @@ impl BenchContext<'_> {
     pub fn export(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
         let (root, pin, quiet) = (self.empty_scratch_dir(name)?, &self.inputs.pins.ipxe, Muted(self.host.ui));
         let source = Source::open(pin, &self.cache, &[], &quiet).map_err(build_loaders::Error::from)?;
-        source.export(&root.join("ipxe"), pin.epoch, Order::Sorted, &quiet).map_err(build_loaders::Error::from)?;
+        source
+            .export(&root.join("ipxe"), (pin.epoch, Order::Sorted), "iPXE\'s source", &quiet)
+            .map_err(build_loaders::Error::from)?;
         Ok(root)
     }
 
