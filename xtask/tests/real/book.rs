@@ -67,6 +67,9 @@ const PROGRAMS: [&str; 13] = [
     "unshare",
 ];
 
+/// What a page prints before a line that it does not run.
+const LEFT: &str = "left to `check --full`";
+
 /// Time that one block may take.
 const LIMIT: Duration = Duration::from_secs(900);
 /// What the userland of a tutorial's machine prints.
@@ -81,7 +84,20 @@ pub fn tests() -> Vec<TestCase> {
     pages.retain(|page| read(&book.join(page)).iter().any(is_run));
     let pages = pages.into_iter().map(|page| Utf8Path::new("docs/src").join(page));
     let pages = std::iter::once(Utf8PathBuf::from("README.md")).chain(pages);
-    pages.map(|page| TestCase::with(module_path!(), &name(&page), sources, move |real| types(real, &page))).collect()
+    pages.map(test).collect()
+}
+
+/// Returns the test of a page. One that has nothing but rebuilds would run nothing, so it is left to `check --full`.
+fn test(page: Utf8PathBuf) -> TestCase {
+    let blocks = read(&Utf8Path::new(REPOSITORY).join(&page));
+    let rebuilds = blocks.iter().filter(|block| is_run(block)).all(|block| block.text.lines().all(is_rebuild));
+    let test = TestCase::with(module_path!(), &name(&page), sources, move |real| types(real, &page));
+    if rebuilds { test.full() } else { test }
+}
+
+/// Checks whether a line of a block builds loaders again, which takes minutes.
+fn is_rebuild(line: &str) -> bool {
+    line.contains("xtask reproduce ")
 }
 
 /// Returns the name of a page in the book, such as `how-to/deploy`.
@@ -115,6 +131,9 @@ fn types(real: &Real, page: &Utf8Path) -> Result<(), String> {
     let output = command.args([PAGE, world.as_str(), page.as_str(), xtask()]).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
+    for left in text.lines().filter(|line| line.starts_with(LEFT)) {
+        println!("{page}: {left}");
+    }
     Ok(())
 }
 
@@ -369,10 +388,9 @@ impl World {
         if whole {
             return self.shell(&block.text, true);
         }
-        let (left, run): (Vec<_>, Vec<_>) =
-            block.text.split_inclusive('\n').partition(|line| line.contains("xtask reproduce "));
+        let (left, run): (Vec<_>, Vec<_>) = block.text.split_inclusive('\n').partition(|line| is_rebuild(line));
         for line in &left {
-            println!("left to `check --full`: {line}");
+            print!("{LEFT}: {line}");
         }
         self.shell(&run.concat(), false)
     }
