@@ -93,7 +93,10 @@ impl BuildTree {
             return Ok(Some("the cache was written by another version".to_owned()));
         };
         if seal.key != self.key {
-            return Ok(Some(self.inputs.changes_since(&seal.inputs)));
+            let changes = self.inputs.changes_since(&seal.inputs);
+            let known =
+                if changes.is_empty() { "the cache was written by another version".to_owned() } else { changes };
+            return Ok(Some(known));
         }
         let changed = || Ok(Some("a source file in the cache was changed".to_owned()));
         let tree = self.paths.tree();

@@ -12,6 +12,7 @@ use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::base::{fs, parallel};
 use crate::fetch::download::{self, DownloadUrl, download};
+use crate::loader::file_kind;
 use crate::tree::manifest::Manifest;
 use crate::tree::open::{self, CheckedTree};
 use crate::tree::verify;
@@ -22,6 +23,11 @@ const MAX_REST: u64 = 64 << 20;
 const MAX_FILE: u64 = 4 << 20;
 /// Maximum size of a manifest, in bytes. A manifest with 1,000 sites is about 1 MB.
 const MAX_MANIFEST: u64 = 32 << 20;
+
+/// Number of bytes from which a download is identified.
+const FIRST: u64 = 1 << 10;
+/// First bytes of a compressed tarball.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// A published release.
 #[derive(Debug)]
@@ -61,6 +67,14 @@ pub enum Error {
         /// Reason for the rejection.
         reason: String,
     },
+    /// What came from the address is something else.
+    #[error("`{name}` is {found}, wanted a tarball or a manifest")]
+    NotARelease {
+        /// Address of the file.
+        name: String,
+        /// Description of its content.
+        found: String,
+    },
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -75,6 +89,9 @@ impl Diagnose for Error {
             Self::Offline(name) => Class::Unavailable.about(name).help("download it, and give the file"),
             Self::Download(error) => error.diagnosis(),
             Self::Tree(error) => error.diagnosis(),
+            Self::NotARelease { name, .. } => {
+                Class::DamagedTree.about(name).help("give the address of the file itself")
+            }
             Self::NotAManifest { name, .. } => {
                 Class::DamagedTree.about(name).help("give the manifest.json of a tree, or its tarball")
             }
@@ -106,6 +123,12 @@ impl PublishedTree {
             let is_manifest = name.split('?').next().map(Utf8Path::new).and_then(Utf8Path::extension) == Some("json");
             let limit = if is_manifest { MAX_MANIFEST } else { MAX_REST + MAX_FILE * files as u64 };
             download(http, &address, &file, limit, progress)?;
+            let mut first = Vec::new();
+            let read = fs::open(&file)?.take(FIRST).read_to_end(&mut first);
+            read.map_err(|error| fs::Error::new("read", &file, error))?;
+            if !first.starts_with(b"{") && !first.starts_with(GZIP) {
+                return Err(Error::NotARelease { name, found: file_kind::describe(&first) });
+            }
             file
         } else {
             Utf8PathBuf::from(place.expose())

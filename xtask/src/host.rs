@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::OnceLock;
 
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
@@ -125,6 +126,7 @@ impl<'u> Host<'u> {
     pub fn cache(&self) -> Result<Cache, Failure> {
         let cache = self.unlocked_cache()?;
         if self.cache_lock.get().is_none() {
+            self.warn_of_other_writers(&cache);
             match Lock::share(&cache.use_lock(), self.ui) {
                 Ok(Some(lock)) => drop(self.cache_lock.set(lock)),
                 Ok(None) => return Err(Failure::new(Class::Interrupted, "interrupted while waiting for the cache")),
@@ -133,6 +135,20 @@ impl<'u> Host<'u> {
             }
         }
         Ok(cache)
+    }
+
+    /// Warns if other users can change `cache`, and thereby what is built.
+    fn warn_of_other_writers(&self, cache: &Cache) {
+        let Ok(metadata) = cache.root().metadata() else { return };
+        let foreign = ![rustix::process::geteuid().as_raw(), 0].contains(&metadata.uid());
+        let who = match (foreign, metadata.mode()) {
+            (true, _) => format!("the user number {}", metadata.uid()),
+            (false, mode) if mode & 0o002 != 0 => "every user".to_owned(),
+            _ => return,
+        };
+        let text = format!("{who} can write to the cache `{}`, and so decides what is built", printable(cache.root()));
+        self.ui
+            .warn(Diagnostic::new(text).help(Flag::CacheDir).help("or take that right away with `chown` and `chmod`"));
     }
 
     /// Returns the cache by its real path, without the lock: the compiler resolves symbolic links, and must be given

@@ -86,19 +86,30 @@ impl<'t> FetchAddress<'t> {
         };
         // The syntax of names in a path is up to the server; an address of a local file has no server.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if rest.rsplit_once("${").is_some_and(|(_, setting)| !setting.contains('}')) {
+            return Err("a `}` after the name of each setting in `${`".to_owned());
+        }
         if authority.contains("${") || scheme.eq_ignore_ascii_case("file") {
             return Ok(Self { scheme: Some(scheme), host: None, port: None });
         }
         let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
         let (host, port) = split_port(server)?;
         check_host(host)?;
-        let number = |port: &str| port.parse().ok().filter(|port: &u16| *port > 0);
+        // Servers and iPXE take other spellings, such as `+80` and `080`, for different numbers.
+        let plain = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit()) && !port.starts_with('0');
+        let number = |port: &str| port.parse::<u16>().ok().filter(|_| plain(port));
         let port = match port.map(number) {
             Some(None) => return Err("a port from 1 to 65535".to_owned()),
             Some(port) => port,
             None => None,
         };
         Ok(Self { scheme: Some(scheme), host: Some(host), port })
+    }
+
+    /// Checks whether a machine that fetches from the address would ask itself, nobody, or everybody.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.host.is_some_and(leads_nowhere)
     }
 
     /// Returns the server's address if it is an IPv6 address.
@@ -126,6 +137,13 @@ impl Scheme {
     pub fn known() -> String {
         format!("`http://`, `{HTTPS}` or `tftp://`")
     }
+}
+
+/// Checks whether `host` is the machine that asks, no machine, or all of them.
+#[must_use]
+pub fn leads_nowhere(host: &str) -> bool {
+    let nowhere = |address: Ipv4Addr| address.is_loopback() || address.octets()[0] == 0 || address.is_broadcast();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(nowhere)
 }
 
 /// Splits `text` into its scheme and the part after the colon; returns all of `text` if it has no scheme.
@@ -191,7 +209,7 @@ fn check_host(host: &str) -> Result<(), String> {
         let plain = label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    if host.is_empty() || host.len() > 253 || !host.trim_end_matches('.').split('.').all(label) {
+    if host.is_empty() || host.len() > 253 || !host.strip_suffix('.').unwrap_or(host).split('.').all(label) {
         return Err("an address with a server's name, as in `http://192.0.2.10/tftp`".to_owned());
     }
     let numbers = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -245,12 +263,17 @@ mod tests {
             ("http:\\\\192.0.2.1\\a", "`http://` and the name of a server"),
             ("htp:/a", "`htp://` and the name of a server"),
             ("http:///a", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://a../", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
             ("http://a..b/", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
             ("http://-a/", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
             ("http://192.0.2.300/a", "four numbers up to 255 in an IPv4 address"),
             ("http://192.0.2/a", "four numbers up to 255 in an IPv4 address"),
+            ("http://${next-server/a", "a `}` after the name of each setting in `${`"),
+            ("http://a/${net0/mac", "a `}` after the name of each setting in `${`"),
             ("http://a:0/", "a port from 1 to 65535"),
             ("http://a:65536/", "a port from 1 to 65535"),
+            ("http://a:+80/", "a port from 1 to 65535"),
+            ("http://a:080/", "a port from 1 to 65535"),
             ("http://a:/", "a port from 1 to 65535"),
             ("http://2001:db8::1/", "an IPv6 address in brackets, as in `http://[2001:db8::1]/`"),
             ("http://[2001:db8::1/", "an IPv6 address in brackets, as in `http://[2001:db8::1]/`"),
@@ -258,6 +281,16 @@ mod tests {
             ("http://[2001:db8::1]8/", "a port, or nothing, after the `]` of an IPv6 address"),
         ] {
             assert_eq!(FetchAddress::parse(text).unwrap_err(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_machine_reaches_no_server_at_its_own_address() {
+        for host in ["127.0.0.1", "127.0.0.53:80", "0.0.0.0", "255.255.255.255", "LocalHost:80"] {
+            assert!(FetchAddress::parse(&format!("http://{host}/a")).unwrap().leads_nowhere(), "{host}");
+        }
+        for host in ["192.0.2.1", "localhost.example.net", "[::1]"] {
+            assert!(!FetchAddress::parse(&format!("http://{host}/a")).unwrap().leads_nowhere(), "{host}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Command `cargo xtask bundle-sources`.
 
 use camino::Utf8Path;
+use netboot_loaders::base::process::quoted;
 use netboot_loaders::build_loaders::{self, Config, fetch};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::fetch::source_bundle::{self, BundleInputs};
@@ -26,9 +27,10 @@ pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>)
     .map_err(build_loaders::Error::from)?;
     host.ui.result(
         &format!(
-            "{sha256}  {}  {path}\nnext: offer it wherever the loaders are offered; `{} build-loaders --offline --sources-from {path}` builds from it\n",
+            "{sha256}  {}  {path}\nnext: offer it wherever the loaders are offered; `{} build-loaders --offline --sources-from {}` builds from it\n",
             size(bytes),
-            name()
+            name(),
+            quoted(path.as_str())
         ),
         json!({ "path": path, "sha256": sha256, "size": bytes }),
     );

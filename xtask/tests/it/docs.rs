@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     a_folder_that_is_no_book_is_left_alone,
     only_mdbook_s_own_pages_make_a_folder_a_book,
     a_book_with_a_broken_link_replaces_nothing,
+    nothing_but_pages_and_pictures_gets_into_a_book,
     an_interrupted_run_leaves_the_old_book_and_nothing_else,
     what_a_killed_run_left_is_removed,
     two_runs_at_once_take_turns,
@@ -87,11 +88,37 @@ fn only_mdbook_s_own_pages_make_a_folder_a_book() {
         assert!(error.starts_with(&format!("`{folder}` is not empty, and no book\nhint: ")), "{error}");
         assert_eq!(project.read(&format!("{name}/thesis.txt")), b"mine");
     }
+    // What somebody put into a book is not thrown away with it.
+    for name in ["notes.txt", ".git/HEAD", "CNAME", "sub/.env"] {
+        project.write(&format!("dist/book/{name}"), "mine");
+        let error = docs(&project, &[]).error(1);
+        let begin =
+            format!("`{book}/{name}` is not of the book, which would replace all that is in that folder\nhint: ");
+        assert!(error.starts_with(&begin), "{error}");
+        assert_eq!(project.read(&format!("dist/book/{name}")), b"mine");
+        std::fs::remove_file(book.join(name)).unwrap();
+    }
     // A link to a book leads to what is replaced, and stays.
     symlink(&book, project.path("link")).unwrap();
     project.write("dist/book/old.html", "");
     docs(&project, &["--out", project.path("link").as_str()]).success();
     assert!(project.path("link").is_symlink() && !book.join("old.html").exists());
+}
+
+fn nothing_but_pages_and_pictures_gets_into_a_book() {
+    let project = with_book("index.html");
+    for name in [".env", "key.pem", "images/a.jpg"] {
+        project.write(&format!("docs/src/{name}"), "secret");
+        let error = docs(&project, &[]).error(3);
+        let file = project.path(&format!("docs/src/{name}"));
+        let wanted =
+            format!("`{file}` is no page (.md) and no picture (.svg), and would be in the book\nhint: move it away\n");
+        assert_eq!(error, wanted);
+        std::fs::remove_file(file).unwrap();
+    }
+    symlink("/etc/passwd", project.path("docs/src/page.md")).unwrap();
+    assert!(docs(&project, &[]).error(3).contains("/page.md` is no page"));
+    assert!(!project.path("dist/book").exists());
 }
 
 fn a_book_with_a_broken_link_replaces_nothing() {

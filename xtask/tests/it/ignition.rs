@@ -95,7 +95,7 @@ fn what_is_wrong_with_a_starter_is_said() {
     PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`
       hint: take a name of the tz database, as `timedatectl list-timezones` prints them
     PROJECT/embed-scripts/network.toml:12: `ignition.console-log-level`: found 9, wanted 0 to 8
-      hint: 4 shows warnings and what is worse
+      hint: 4 shows errors and what is worse, 5 warnings as well
     PROJECT/embed-scripts/network.toml:13: `ignition.autologin`: found integer, wanted true or false
       hint: write true or false
     ");

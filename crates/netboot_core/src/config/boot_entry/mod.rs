@@ -158,7 +158,7 @@ fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
 
 fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Option<System> {
     let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";
-    let mirror = table.require("mirror", fetched(table, "mirror", noted), remedy);
+    let mirror = table.require("mirror", folder(table, "mirror", noted), remedy);
     let ignition = address(table, "ignition", noted);
     let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
     let arguments = arguments(table, &own, noted);
@@ -180,7 +180,7 @@ fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
 }
 
 fn server(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
-    let server = fetched(table, "server", noted);
+    let server = folder(table, "server", noted);
     let server = table.require("server", server, "say where Matchbox answers, as in \"http://192.168.88.10:8080\"")?;
     Some(System::Matchbox { server: server.value })
 }
@@ -200,6 +200,19 @@ fn fetched(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<We
     Some(at)
 }
 
+/// Reads the address `key` of a folder, which loaders fetch files below. See [`fetched`].
+fn folder(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<WebAddress>> {
+    let at = fetched(table, key, noted)?;
+    if at.value.as_str().contains('?') {
+        let message = format!("found `{}`, wanted the address of a folder", secrets::shown(at.value.as_str()));
+        table.report(at.location.finding(message, "leave out what begins with `?`: paths are put behind the address"));
+    }
+    Some(at)
+}
+
+/// Maximum size of a kernel's command line in bytes: `COMMAND_LINE_SIZE` of Linux for x86 and ARM.
+const MAX_ARGUMENTS: usize = 2_048;
+
 /// Reads `arguments`: one line that goes into a script, where a trailing `\` would join the next line, and into a
 /// pxelinux configuration. The arguments `own` and those that name RAM disks are generated and must not be repeated.
 fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> String {
@@ -217,6 +230,9 @@ fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> String {
         }
         if let Some(word) = words.iter().find(|word| taken.contains(&name(word))) {
             return Err(format!("found `{word}`, and `{}` is written from the other keys: leave it out", name(word)));
+        }
+        if text.len() > MAX_ARGUMENTS {
+            return Err(format!("found {} bytes, wanted at most {MAX_ARGUMENTS}, which a kernel reads", text.len()));
         }
         Ok(words.join(" "))
     };

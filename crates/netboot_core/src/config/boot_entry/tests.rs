@@ -89,7 +89,12 @@ fn what_is_wrong_with_entries_is_said_at_once() {
     let text = "[boot.C]\nkind = \"matchbox\"\nserver = \"http://a\"\n[boot.autoexec]\nkind = \"linux\"\nkernel = \"vmlinuz\"\narguments = 'a\\'\n\
                 [boot.a]\nkind = \"windows\"\nmirror = \"http://a\"\n\
                 [boot.b]\nkind = \"fedora-coreos\"\narguments = \"quiet && reboot\"\n\
-                [boot.c]\nmirror = \"http://a/b\"\n";
+                [boot.c]\nmirror = \"http://a/b\"\n\
+                [boot.d]\nkind = \"flatcar\"\nmirror = \"http://a/m?token=b\"\n\
+                [boot.e]\nkind = \"matchbox\"\nserver = \"http://a?b\"\n\
+                [boot.f]\nkind = \"linux\"\nkernel = \"http://localhost/k\"\n";
+    let text =
+        &format!("{text}[boot.g]\nkind = \"linux\"\nkernel = \"http://a/k\"\narguments = \"{}\"\n", "x".repeat(2_049));
     let error = entries(text).unwrap_err();
     for part in [
         "sites.toml:4: `boot.autoexec`: `autoexec.ipxe` has a meaning of its own for iPXE\n",
@@ -99,6 +104,10 @@ fn what_is_wrong_with_entries_is_said_at_once() {
         "sites.toml:11: `boot.b.mirror`: is missing\n",
         "sites.toml:13: `boot.b.arguments`: found `&&`, which iPXE would not hand to the kernel\n",
         "sites.toml:14: `boot.c.kind`: is missing\n",
+        "sites.toml:18: `boot.d.mirror`: found `http://a/m?...`, wanted the address of a folder\n",
+        "sites.toml:21: `boot.e.server`: found `http://a?b`, wanted the address of a folder\n",
+        "sites.toml:22: `boot.f`: found `http://localhost/k`, wanted the address of another machine: a loader is no server\n",
+        "sites.toml:28: `boot.g.arguments`: found 2049 bytes, wanted at most 2048, which a kernel reads\n",
         "sites.toml:14: `boot.c`: differs from `boot.C` only in case, and some TFTP servers ignore case\n",
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");

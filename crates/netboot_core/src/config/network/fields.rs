@@ -13,7 +13,7 @@ use crate::base::secrets;
 use crate::config::toml::{Located, Table};
 
 /// Maximum length of a boot file name in bytes: the field in a DHCP reply has one byte more.
-const LONGEST_FILE: usize = 127;
+pub const LONGEST_FILE: usize = 127;
 
 /// Constraints on the addresses in `table`.
 pub(super) struct SubnetRules<'t> {
@@ -77,10 +77,19 @@ pub(super) fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse().map_err(|_| format!("found `{text}`, wanted an IPv4 address"))
 }
 
-pub(super) fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
+/// Reads the addresses of servers below `key`, which need not be in the `subnet` of the machines.
+pub(super) fn addresses(table: &Table<'_>, key: &str, subnet: Option<Ipv4Net>) -> Vec<Ipv4Addr> {
     let list = table.strings(key).map(|at| at.value).unwrap_or_default();
+    let address = |text: &str| {
+        let address = parse_address(text)?;
+        let nowhere = address.is_loopback() || address.octets()[0] == 0 || address.octets()[0] >= 224;
+        if nowhere || subnet.is_some_and(|subnet| subnet.contains(&address) && !has_host(&subnet, address)) {
+            return Err(format!("found {address}, which machines reach no server at"));
+        }
+        Ok(address)
+    };
     let parse = |Located { value, location }: Located<String>| {
-        table.accept(parse_address(&value).map_err(|error| location.finding(error, "write IPv4 addresses")))
+        table.accept(address(&value).map_err(|error| location.finding(error, "write IPv4 addresses of servers")))
     };
     list.into_iter().filter_map(parse).collect()
 }
@@ -89,7 +98,8 @@ pub(super) fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
 pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
     let parse = |text: &str| {
         let address: WebAddress = text.parse()?;
-        if is_plain(address.path()) {
+        let folder = address.as_str().split_once(address.authority()).map_or("", |(_, folder)| folder);
+        if is_plain(folder) {
             Ok(address)
         } else {
             Err(format!("found `{}`, wanted a path of {PLAIN}", secrets::shown(text)))
@@ -113,6 +123,7 @@ pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAd
     let remedy = "name a script below `http-url`, or write its whole address";
     let whole = split_scheme(&at.value).0.is_some() || at.value.contains("://");
     let parsed: Result<WebAddress, String> = match base {
+        _ if at.value.trim_matches('/').is_empty() => Err("is empty".to_owned()),
         _ if !whole && lacks_scheme(&at.value) => Err(format!(
             "found `{}`, wanted http:// before the server, or a path below `http-url`",
             secrets::shown(&at.value)

@@ -28,7 +28,12 @@ pub(super) fn read(table: &Table<'_>) -> IgnitionSettings {
     let zone = table.parsed("time-zone", remedy, time_zone);
     let level = table.unsigned("console-log-level").and_then(|Located { value, location }| {
         let level = u8::try_from(value).ok().filter(|level| *level <= 8);
-        let found = || location.finding(format!("found {value}, wanted 0 to 8"), "4 shows warnings and what is worse");
+        let found = || {
+            location.finding(
+                format!("found {value}, wanted 0 to 8"),
+                "4 shows errors and what is worse, 5 warnings as well",
+            )
+        };
         table.accept(level.ok_or_else(found))
     });
     let autologin = table.boolean("autologin").is_some_and(|at| at.value);

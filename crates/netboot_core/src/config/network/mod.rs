@@ -16,6 +16,7 @@ pub use self::address::{Mac, Range, WebAddress};
 pub use self::host::NetworkHost;
 pub use self::ignition_settings::IgnitionSettings;
 
+pub use self::fields::LONGEST_FILE;
 use self::fields::{SubnetRules, addresses, boot, folder, interface, web_address};
 use super::sites::{Site, Sites};
 use super::toml::{self, Table, TomlFile};
@@ -126,7 +127,7 @@ impl NetworkConfig {
         let http =
             table.require("http-url", http, "say where the tree can be had, as in \"http://192.168.88.10/tftp\"");
         let gateway = subnet_rules.address("gateway").map(|at| at.value);
-        let dns = addresses(table, "dns");
+        let dns = addresses(table, "dns", subnet_rules.subnet);
         let web = http.as_ref().and_then(|at| at.value.host().parse().ok());
         let servers = [
             ("the TFTP server", server.as_ref().map(|at| at.value)),
