@@ -20,7 +20,8 @@ use crate::fetch::{source_bundle, syslinux};
 use crate::publish::exchange::{self, PublishTarget, Published};
 use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
-use crate::toolchain::{self, Toolchain, needs};
+use crate::toolchain::needs::{self, BuildScope};
+use crate::toolchain::{self, Toolchain};
 
 /// Errors from building loaders and publishing them as a tree.
 #[derive(Debug, thiserror::Error)]
@@ -136,16 +137,18 @@ impl Config {
     ///
     /// [`Error::Toolchain`] if a tool is missing; [`Error::Cancelled`].
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
-        let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
+        let toolchain = Toolchain::find(&needs::build(&self.build_scope()), path, cache, progress)?;
         let Self { pins, sites, patches, .. } = self;
         let inputs = Inputs { pins, patches, toolchain };
         detached_on_cancel(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
-    /// Returns whether any site embeds certificates.
+    /// Returns what a build of the sites needs tools for.
     #[must_use]
-    pub fn has_trust(&self) -> bool {
-        self.sites.iter().any(|site| !site.config.trust.is_empty())
+    pub fn build_scope(&self) -> BuildScope {
+        let trust = self.sites.iter().any(|site| !site.config.trust.is_empty());
+        let loaders = self.sites.iter().flat_map(|site| site.loaders.iter());
+        BuildScope { trust, archs: loaders.map(|loader| loader.platform().arch()).collect() }
     }
 }
 

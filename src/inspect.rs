@@ -9,8 +9,9 @@ use crate::base::{fs, parallel, paths};
 use crate::build::reference_builds::ReferenceBuild;
 use crate::digest::Sha256Digest;
 use crate::loader::facts::LoaderFacts;
-use crate::loader::file_kind::{self, Arch, FileKind};
+use crate::loader::file_kind::{self, FileKind};
 use crate::loader::linked_objects::LinkedObjects;
+use crate::loader::target::{Arch, Loader};
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
 /// Description of a loader.
@@ -83,8 +84,8 @@ fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress)
         configurations.find(|configuration| configuration.sha256 == ipxe.configuration).map(|it| it.name.clone())
     });
     let linked = file.ipxe.as_ref().zip(configuration.as_ref()).and_then(|(ipxe, configuration)| {
-        let loader = Utf8Path::new(&ipxe.target).file_name()?;
-        let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader));
+        let loader = Loader::of_target(&ipxe.target)?;
+        let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader.as_str()));
         LinkedObjects::read(&list).ok()
     });
     Some(KnownLoader { manifest: path, file, configuration, linked })

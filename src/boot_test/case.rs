@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::TestedEntry;
-pub use super::firmware::Firmware;
-use super::loaders::{LoaderFile, LoaderTarget, Program};
+use super::loaders::{LoaderFile, Program};
 use crate::base::closed_set::closed_set;
 use crate::config::boot_entry::BootEntry;
 use crate::config::script::Script;
 use crate::config::sites::Sites;
 use crate::digest::Sha256Digest;
+use crate::loader::target::Platform;
 
 /// A test case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,6 @@ pub struct Case {
     pub name: String,
     /// The loader.
     pub loader: LoaderFile,
-    /// The machine's firmware.
-    pub firmware: Firmware,
     /// The machine's network cards.
     pub nics: NicSetup,
     /// Expected outcome.
@@ -159,7 +157,6 @@ impl Intent {
 
 pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
     let name = if special.is_empty() { loader.path.to_string() } else { format!("{}:{special}", loader.path) };
-    let firmware = if loader.target == LoaderTarget::Bios { Firmware::Bios } else { Firmware::Uefi };
     let (mut loader, site) = (loader.clone(), loader.site.clone());
     let destination = match &mut loader.program {
         Program::Ipxe { slot, script, .. } => {
@@ -170,7 +167,7 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    Case { name, loader, firmware, nics: NicSetup::Single, aim, destination, entry: None }
+    Case { name, loader, nics: NicSetup::Single, aim, destination, entry: None }
 }
 
 impl Case {
@@ -188,12 +185,8 @@ impl Case {
     /// Returns the processor load of the case, relative to other cases.
     #[must_use]
     pub fn weight(&self) -> u32 {
-        match (self.firmware, self.aim) {
-            (Firmware::Bios, Aim::Userland) => 25,
-            (Firmware::Bios, _) => 20,
-            (Firmware::Uefi, Aim::Userland) => 15,
-            (Firmware::Uefi, _) => 10,
-        }
+        let firmware = if self.loader.platform == Platform::Bios { 20 } else { 10 };
+        if self.aim == Aim::Userland { firmware + 5 } else { firmware }
     }
 }
 
@@ -205,7 +198,6 @@ mod tests {
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
     use crate::config::template::{Template, Vars};
-    use crate::loader::file_kind::Arch;
     use crate::stamp::slot::SlotSize;
 
     /// Returns a script that chains to `url`.
@@ -218,7 +210,7 @@ mod tests {
     #[test]
     fn what_no_machine_can_run_says_so() {
         let mut arm = ipxe("ipxe.efi", Aim::Userland);
-        arm.loader.target = LoaderTarget::Uefi(Arch::Arm64);
+        arm.loader.platform = Platform::EfiArm64;
         assert_eq!(arm.obstacle(&TestNetwork::default()).unwrap(), "there is no machine with UEFI for arm64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
         secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
@@ -270,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_loader_that_dhcp_does_not_choose_cannot_be_tried() {
-        let network = TestNetwork { chosen: vec![(Firmware::Uefi, "snponly.efi".into())], ..TestNetwork::default() };
+        let network = TestNetwork { chosen: vec![(Platform::EfiX64, "snponly.efi".into())], ..TestNetwork::default() };
         let obstacle = |loader| ipxe(loader, Aim::Userland).obstacle(&network);
         assert_eq!(obstacle("ipxe.efi").unwrap(), "DHCP gives machines with UEFI `snponly.efi`");
         assert_eq!(obstacle("ipxe.pxe").unwrap(), "DHCP gives machines with BIOS no loader");

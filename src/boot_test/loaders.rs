@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use camino::Utf8PathBuf;
 
 use crate::digest::Sha256Digest;
-use crate::loader::file_kind::{Arch, FileKind};
+use crate::loader::file_kind::FileKind;
+use crate::loader::target::Platform;
 use crate::stamp::slot::SlotSize;
 use crate::tree::manifest::{self, Embedded};
 use crate::tree::open::{Changed, CheckedTree};
@@ -20,18 +21,9 @@ pub struct LoaderFile {
     /// Owning site; `None` for the root of the tree.
     pub site: Option<String>,
     /// Firmware and CPU that it runs on.
-    pub target: LoaderTarget,
+    pub platform: Platform,
     /// Kind of loader.
     pub program: Program,
-}
-
-/// Firmware and CPU that a loader runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LoaderTarget {
-    /// A PC with BIOS.
-    Bios,
-    /// UEFI on this CPU.
-    Uefi(Arch),
 }
 
 /// Kind of loader.
@@ -61,7 +53,7 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     for file in &tree.manifest.files {
         let Some(mut loader) = loader(file) else { continue };
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
-            && matches!(loader.target, LoaderTarget::Uefi(_))
+            && loader.platform.holds_script_verbatim()
             && !scripts.contains_key(slot_sha256)
             && let Some(script) = script_in(&tree.read(&file.path, &file.content())?, *slot_size, slot_sha256)
         {
@@ -80,16 +72,16 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
 }
 
 fn loader(file: &manifest::ManifestEntry) -> Option<LoaderFile> {
-    let target = match file.kind {
-        FileKind::IpxeNbp | FileKind::PxelinuxNbp => LoaderTarget::Bios,
-        FileKind::EfiApplication => LoaderTarget::Uefi(file.arch?),
+    let platform = match file.kind {
+        FileKind::IpxeNbp | FileKind::PxelinuxNbp => Platform::Bios,
+        FileKind::EfiApplication => Platform::efi(file.arch?),
         FileKind::SyslinuxModule | FileKind::Text | FileKind::Data => return None,
     };
     let program = match &file.ipxe {
         Some(embedded) => Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None },
         None => Program::Syslinux,
     };
-    Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, target, program })
+    Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, platform, program })
 }
 
 /// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::boot_event::{BootEvent, EventSink};
-use super::case::{Firmware, NicSetup};
+use super::case::NicSetup;
 use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
@@ -19,6 +19,7 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
 use crate::config::network::Mac;
+use crate::loader::target::Platform;
 
 /// MAC address of the card that the loader does not come from, in a machine with two cards.
 const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
@@ -43,10 +44,10 @@ pub enum Accelerator {
     Kvm,
 }
 
-/// Returns QEMU's arguments for a machine with `firmware` and `nics`, in a folder that [`prepare`] has filled. The
+/// Returns QEMU's arguments for a machine of `platform` with `nics`, in a folder that [`prepare`] has filled. The
 /// monitor uses standard input, the serial console uses standard output.
 #[must_use]
-pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(platform: Platform, nics: NicSetup, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
         Accelerator::Tcg => "tcg",
         Accelerator::Kvm => "kvm",
@@ -67,7 +68,7 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
     add("-machine", format!("q35,accel={accelerator}"));
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
     // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does.
-    let rom = if firmware == Firmware::Uefi { ",romfile=" } else { "" };
+    let rom = if platform == Platform::Bios { "" } else { ",romfile=" };
     let card = format!("virtio-net-pci,netdev=net,bootindex=1{rom}");
     if nics == NicSetup::Single {
         add("-device", card);
@@ -82,12 +83,11 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
             add("-device", card);
         }
     }
-    match firmware {
-        Firmware::Bios => add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}")),
-        Firmware::Uefi => {
-            add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
-            add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
-        }
+    if platform == Platform::Bios {
+        add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}"));
+    } else {
+        add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
+        add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
     }
     words
 }
@@ -139,7 +139,7 @@ impl Machine {
     ///
     /// [`Error`] if the machine cannot be started. If it ends later, `sink` receives an event.
     pub fn start(
-        (firmware, nics): (Firmware, NicSetup),
+        (platform, nics): (Platform, NicSetup),
         tools: &TestTools,
         accelerator: Accelerator,
         folder: &Utf8Path,
@@ -148,7 +148,7 @@ impl Machine {
         let (monitor, its_input) = UnixStream::pair()?;
         let (serial, its_output) = UnixStream::pair()?;
         let mut command =
-            Command::new("run the machine", tools.qemu.as_str()).args(arguments(firmware, nics, tools, accelerator));
+            Command::new("run the machine", tools.qemu.as_str()).args(arguments(platform, nics, tools, accelerator));
         command.dir = Some(folder.to_owned());
         let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
@@ -218,7 +218,7 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io
 mod tests {
     use super::*;
 
-    fn words(firmware: Firmware, nics: NicSetup) -> String {
+    fn words(platform: Platform, nics: NicSetup) -> String {
         let tools = TestTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
@@ -231,12 +231,12 @@ mod tests {
             busybox: "busybox".into(),
             versions: Vec::new(),
         };
-        arguments(firmware, nics, &tools, Accelerator::default()).join(" ")
+        arguments(platform, nics, &tools, Accelerator::default()).join(" ")
     }
 
     #[test]
     fn uefi_loads_with_its_own_pxe_and_a_bios_with_the_cards() {
-        let (bios, uefi) = (words(Firmware::Bios, NicSetup::Single), words(Firmware::Uefi, NicSetup::Single));
+        let (bios, uefi) = (words(Platform::Bios, NicSetup::Single), words(Platform::EfiX64, NicSetup::Single));
         assert!(uefi.contains("-device virtio-net-pci,netdev=net,bootindex=1,romfile= -drive if=pflash"), "{uefi}");
         assert!(
             uefi.ends_with(
@@ -259,7 +259,7 @@ mod tests {
             (NicSetup::RootPathOnSecond, format!("-device {other} -device {useful} ")),
             (NicSetup::RootPathOnOther, format!("-device {useful} -device {other} ")),
         ] {
-            let words = words(Firmware::Bios, nics);
+            let words = words(Platform::Bios, nics);
             assert!(words.contains(&wanted), "{words}");
             assert!(words.contains("-netdev tap,id=second,ifname=tap1,script=no,downscript=no "), "{words}");
         }

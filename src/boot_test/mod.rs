@@ -14,7 +14,6 @@ pub mod dhcp;
 pub mod drivers;
 pub mod entry;
 pub mod expected_console;
-mod firmware;
 pub mod guest_check;
 pub mod loaders;
 pub mod machine;

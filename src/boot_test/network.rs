@@ -6,9 +6,9 @@ use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 
 use super::daemon::Daemon;
-use super::firmware::Firmware;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::config::network::{self, Mac};
+use crate::loader::target::Platform;
 
 /// MAC address that QEMU gives to the first network card of a machine.
 pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
@@ -42,8 +42,8 @@ pub struct TestNetwork {
     pub http: HttpSetup,
     /// Certificate and key for TLS, if there are any.
     pub tls: Option<Tls>,
-    /// Loader that DHCP offers to each firmware, if it is known.
-    pub chosen: Vec<(Firmware, Utf8PathBuf)>,
+    /// Loader that DHCP offers to each platform, if it is known.
+    pub chosen: Vec<(Platform, Utf8PathBuf)>,
 }
 
 /// Certificate and private key of a server, as PEM.

@@ -99,7 +99,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let mut task = Task::start(
         environment.progress,
         TaskKind::Boot,
-        format!("{} in {}", case.name, case.firmware),
+        format!("{} in {}", case.name, case.loader.platform.words()),
         Some(Phase::ALL.len() as u64),
     );
     let addresses = scenario.addresses(network);
@@ -120,7 +120,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
     let machine = Machine::start(
-        (case.firmware, case.nics),
+        (case.loader.platform, case.nics),
         environment.request.tools,
         environment.request.accelerator,
         &folder,

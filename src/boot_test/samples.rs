@@ -1,25 +1,23 @@
 //! Sample cases for unit tests.
 
-use super::case::{Aim, Case, Destination, Firmware, NicSetup};
-use super::loaders::{LoaderFile, LoaderTarget, Program};
+use super::case::{Aim, Case, Destination, NicSetup};
+use super::loaders::{LoaderFile, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
 use crate::digest::Sha256Digest;
-use crate::loader::file_kind::Arch;
+use crate::loader::target::Platform;
 
 /// Script of the loaders of [`ipxe`].
 pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
 
 fn case(path: &str, aim: Aim, program: Program) -> Case {
     let efi = path.rsplit('.').next() == Some("efi");
-    let (firmware, target) =
-        if efi { (Firmware::Uefi, LoaderTarget::Uefi(Arch::X86_64)) } else { (Firmware::Bios, LoaderTarget::Bios) };
+    let platform = if efi { Platform::EfiX64 } else { Platform::Bios };
     let site = path.split('/').rev().nth(1).map(str::to_owned);
-    let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, target, program };
+    let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, platform, program };
     Case {
         name: path.into(),
         loader,
-        firmware,
         nics: NicSetup::Single,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },

@@ -5,15 +5,15 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
-use super::case::{Aim, Case, Destination, Fault, Firmware, NicSetup};
+use super::case::{Aim, Case, Destination, Fault, NicSetup};
 use super::dhcp::Offer;
 use super::entry::TestedEntry;
-use super::loaders::{LoaderTarget, Program};
+use super::loaders::Program;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
 use super::userland;
 use super::web::pages::Pages;
 use crate::digest::Sha256Digest;
-use crate::loader::file_kind::Arch;
+use crate::loader::target::Platform;
 
 /// Kernel arguments of every case: use the serial console, and restart at once after a panic, which ends the machine.
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
@@ -77,10 +77,9 @@ impl Scenario {
             NicSetup::RootPathOnFirst | NicSetup::RootPathOnSecond => (root_path, Some(None)),
             NicSetup::RootPathOnOther => (None, Some(root_path)),
         };
-        let (early, root_path_after_loader) = match case.firmware {
-            Firmware::Bios => (None, root_path),
-            Firmware::Uefi => (root_path, None),
-        };
+        // A card's boot ROM in BIOS can be iPXE itself, which must not get option 17.
+        let (early, root_path_after_loader) =
+            if case.loader.platform == Platform::Bios { (None, root_path) } else { (root_path, None) };
         let ServedFiles { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux } = served;
         let mut scenario = Self {
             offer: Offer { loader: case.loader.path.clone(), root_path: early, second_nic_root_path },
@@ -156,18 +155,17 @@ impl Case {
         {
             return Some(format!("`{name}` drives only the card that it came from"));
         }
-        if !network.chosen.is_empty() && !network.chosen.contains(&(self.firmware, self.loader.path.clone())) {
-            let chosen = network.chosen.iter().find(|(firmware, _)| *firmware == self.firmware);
+        let platform = self.loader.platform;
+        if !network.chosen.is_empty() && !network.chosen.contains(&(platform, self.loader.path.clone())) {
+            let chosen = network.chosen.iter().find(|(chosen, _)| *chosen == platform);
             let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
-            return Some(format!("DHCP gives machines with {} {chosen}", self.firmware));
+            return Some(format!("DHCP gives machines with {} {chosen}", platform.words()));
         }
-        if let LoaderTarget::Uefi(arch) = self.loader.target
-            && arch != Arch::X86_64
-        {
-            return Some(format!("there is no machine with UEFI for {arch}"));
+        if !matches!(platform, Platform::Bios | Platform::EfiX64) {
+            return Some(format!("there is no machine with {}", platform.words()));
         }
         if self.loader.program == Program::Syslinux
-            && self.firmware == Firmware::Bios
+            && platform == Platform::Bios
             && self.loader.path.file_name() != Some("lpxelinux.0")
         {
             return Some("it speaks no HTTP, and the kernel is on a web server".into());
@@ -210,7 +208,7 @@ impl ServedFiles {
     /// Returns the boot test's own files: a kernel, and a script that boots it.
     fn own(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
         // `syslinux.efi` can only reach the TFTP server's address. All other loaders must reach another one.
-        let tftp_server_only = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
+        let tftp_server_only = case.loader.program == Program::Syslinux && case.loader.platform != Platform::Bios;
         let address = if tftp_server_only && case.aim == Aim::Userland { network.server } else { network.web };
         let at = |name: &str| located(&network.url(address, name), network);
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));

@@ -8,8 +8,8 @@ use camino::Utf8Path;
 use super::case::{Aim, Case, Fault, Intent, NicSetup, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
-use super::loaders::{LoaderFile, LoaderTarget, Program};
-use crate::loader::file_kind::Arch;
+use super::loaders::{LoaderFile, Program};
+use crate::loader::target::Platform;
 
 /// Selection of test cases.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +90,7 @@ fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
 
 fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let mut cases = vec![case(loader, "", Aim::Userland, intent)];
-    if loader.program == Program::Syslinux && loader.target == LoaderTarget::Uefi(Arch::X86_64) {
+    if loader.program == Program::Syslinux && loader.platform == Platform::EfiX64 {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
     cases
@@ -108,22 +108,25 @@ fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 
 /// Returns the cases of `entry`: one per firmware, with a loader in the root of the tree that follows option 17.
 fn boots_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
-    let able = |target| {
+    let able = |platform| {
         let ours = |loader: &&&LoaderFile| {
-            loader.target == target && loader.site.is_none() && loader.program != Program::Syslinux
+            loader.platform == platform && loader.site.is_none() && loader.program != Program::Syslinux
         };
         let special = format!("boot-{}", entry.name);
         let mut cases = loaders.iter().filter(ours).map(|loader| case(loader, &special, Aim::Userland, intent));
         cases.find(|case| case.destination.root_path)
     };
-    let cases = [LoaderTarget::Uefi(Arch::X86_64), LoaderTarget::Bios].into_iter().filter_map(able);
+    let cases = [Platform::EfiX64, Platform::Bios].into_iter().filter_map(able);
     cases.map(|case| Case { entry: Some(Arc::clone(entry)), ..case }).collect()
 }
 
 /// Returns one iPXE loader per script: preferably one for UEFI, which starts faster, and among those `ipxe.efi`, which
 /// most people use.
 fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
-    let rank = |loader: &LoaderFile| (loader.target == LoaderTarget::Bios, loader.path.file_name() != Some("ipxe.efi"));
+    let rank = |loader: &LoaderFile| {
+        let platform = Platform::ALL.iter().rev().position(|platform| *platform == loader.platform);
+        (loader.platform != Platform::EfiX64, platform, loader.path.file_name() != Some("ipxe.efi"))
+    };
     let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
     for loader in loaders {
         if let Program::Ipxe { source, .. } = &loader.program {

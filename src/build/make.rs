@@ -10,6 +10,7 @@ use crate::config::ipxe_config::IpxeConfig;
 use crate::config::pins::IpxePin;
 use crate::config::script::IMAGE_NAME;
 use crate::loader::target::{Loader, Platform};
+use crate::toolchain::cross::CrossCompiler;
 
 /// Placeholder for the path of the exported tree, in arguments that must not depend on the path.
 pub const TREE: &str = "<tree>";
@@ -107,7 +108,7 @@ pub struct Make<'a> {
 }
 
 impl Make<'_> {
-    /// Returns the command that builds `loaders` in the tree at `work`.
+    /// Returns the command that builds `loaders`, all of one platform, in the tree at `work`.
     #[must_use]
     pub fn command(&self, work: &WorkPaths, loaders: &[Loader], goals: Goals) -> Command {
         let Self { pin, config, settings } = self;
@@ -136,8 +137,13 @@ impl Make<'_> {
                 command = command.env(name, value);
             }
         }
+        let arch = loaders.first().map(|loader| loader.platform().arch());
+        let cross = arch.and_then(CrossCompiler::of).map_or("", |cross| cross.prefix(&settings.path));
+        if !cross.is_empty() {
+            command = command.args([format!("CROSS_COMPILE={cross}")]);
+        }
         if let Some(launcher) = &settings.launcher {
-            command = command.args([format!("CC={} gcc", launcher.program)]);
+            command = command.args([format!("CC={} {cross}gcc", launcher.program)]);
             command.env.extend(launcher.env.clone());
         }
         command.env.extend(env.clone());

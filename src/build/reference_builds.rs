@@ -97,22 +97,31 @@ impl ReferenceBuild {
         })
     }
 
-    /// Creates a reference build called `name` from the toolchain of `plan` and the files in the root of its tree.
-    /// Returns `None` if no loader in the root is built in the default configuration and without patches.
+    /// Creates reference builds called `name` from the toolchain of `plan` and the files in the root of its tree: one for
+    /// each compiler. Empty if no loader in the root is built in the default configuration and without patches.
     #[must_use]
-    pub fn of(name: &str, plan: &Plan, root: &[ManifestEntry]) -> Option<Self> {
-        let loaders = plain_loaders(plan, root);
-        let slot = loaders.first()?.slot;
-        let same_slot = loaders.iter().filter(|plain| plain.slot == slot);
+    pub fn of(name: &str, plan: &Plan, root: &[ManifestEntry]) -> Vec<Self> {
         let toolchain = &plan.inputs.toolchain;
-        Some(Self {
-            name: name.to_owned(),
-            digest: toolchain.digest(false),
-            packages: toolchain.tools.iter().filter_map(|tool| tool.package.clone()).collect(),
-            commit: plan.inputs.pins.ipxe.commit,
-            slot,
-            loaders: same_slot.map(|plain| (plain.loader, plain.sha256)).collect(),
-        })
+        let mut builds: Vec<Self> = Vec::new();
+        for Plain { loader, slot, sha256, .. } in plain_loaders(plan, root) {
+            let arch = loader.platform().arch();
+            let digest = toolchain.digest(arch);
+            if let Some(build) = builds.iter_mut().find(|build| build.digest == digest) {
+                if build.slot == slot {
+                    build.loaders.insert(loader, sha256);
+                }
+                continue;
+            }
+            builds.push(Self {
+                name: name.to_owned(),
+                digest,
+                packages: toolchain.relevant(arch, false).filter_map(|tool| tool.package.clone()).collect(),
+                commit: plan.inputs.pins.ipxe.commit,
+                slot,
+                loaders: [(loader, sha256)].into(),
+            });
+        }
+        builds
     }
 
     /// Renders the reference build as an entry of the file.
@@ -149,17 +158,20 @@ fn heading(wording: &dyn Wording) -> String {
     )
 }
 
-/// Writes `known` into the file of `project`, and replaces an entry of the same name. `wording` renders the command in
-/// the header comment.
+/// Writes `builds` into the file of `project`, and replaces entries that have the same name and one of their loaders.
+/// `wording` renders the command in the header comment.
 ///
 /// # Errors
 ///
 /// [`Error`]; the file is then unchanged.
-pub fn record(project: &ProjectPaths, known: ReferenceBuild, wording: &dyn Wording) -> Result<(), Error> {
+pub fn record(project: &ProjectPaths, builds: Vec<ReferenceBuild>, wording: &dyn Wording) -> Result<(), Error> {
     let mut entries = ReferenceBuild::read_all(project)?;
-    entries.retain(|entry| entry.name != known.name);
-    entries.push(known);
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let replaces = |new: &ReferenceBuild, old: &ReferenceBuild| {
+        new.name == old.name && old.loaders.keys().any(|loader| new.loaders.contains_key(loader))
+    };
+    entries.retain(|old| !builds.iter().any(|new| replaces(new, old)));
+    entries.extend(builds);
+    entries.sort_by(|a, b| (&a.name, a.loaders.keys().next()).cmp(&(&b.name, b.loaders.keys().next())));
     let text: String = entries.iter().map(|entry| format!("\n{}", entry.to_toml())).collect();
     Ok(fs::write_atomic(&project.toolchains(), format!("{}{text}", heading(wording)).as_bytes())?)
 }
@@ -180,9 +192,8 @@ pub struct RecognisedBuild {
 /// Compares the files in the root of the tree of `plan` with each of `references` that has the same commit and slot.
 #[must_use]
 pub fn recognise(plan: &Plan, root: &[ManifestEntry], references: &[ReferenceBuild]) -> Vec<RecognisedBuild> {
-    let digest = plan.inputs.toolchain.digest(false);
     let loaders = plain_loaders(plan, root);
-    let mut recognised = Vec::new();
+    let mut recognised: Vec<RecognisedBuild> = Vec::new();
     for known in references.iter().filter(|known| known.commit == plan.inputs.pins.ipxe.commit) {
         let (mut same, mut different) = (Vec::new(), Vec::new());
         for plain in loaders.iter().filter(|plain| plain.slot == known.slot) {
@@ -190,13 +201,18 @@ pub fn recognise(plan: &Plan, root: &[ManifestEntry], references: &[ReferenceBui
             let equal = plain.sha256 == *sha256;
             if equal { &mut same } else { &mut different }.push(plain.path.clone());
         }
-        if !(same.is_empty() && different.is_empty()) {
-            recognised.push(RecognisedBuild {
-                name: known.name.clone(),
-                used: known.digest == digest,
-                same,
-                different,
-            });
+        let Some(arch) = known.loaders.keys().next().map(|loader| loader.platform().arch()) else { continue };
+        let used = known.digest == plan.inputs.toolchain.digest(arch);
+        if same.is_empty() && different.is_empty() {
+            continue;
+        }
+        // Each compiler of a system has an entry of its own.
+        match recognised.iter_mut().find(|build| build.name == known.name && build.used == used) {
+            Some(build) => {
+                build.same.append(&mut same);
+                build.different.append(&mut different);
+            }
+            None => recognised.push(RecognisedBuild { name: known.name.clone(), used, same, different }),
         }
     }
     recognised
@@ -227,14 +243,24 @@ fn plain_loaders(plan: &Plan, root: &[ManifestEntry]) -> Vec<Plain> {
 mod tests {
     use super::*;
     use crate::base::diagnostic::PlainWording;
+    use crate::loader::target::Platform;
 
     #[test]
     fn what_is_shipped_can_be_read_and_is_written_the_same() {
         let project = ProjectPaths::new(env!("CARGO_MANIFEST_DIR"));
         let known = ReferenceBuild::read_all(&project).unwrap();
         assert!(known.len() >= 2);
-        for toolchain in &known {
-            assert_eq!(toolchain.loaders.len(), Loader::ALL.len(), "{}", toolchain.name);
+        let recorded = |name: &str, loader: &Loader| {
+            known.iter().any(|entry| entry.name == name && entry.loaders.contains_key(loader))
+        };
+        for loader in Loader::ALL {
+            match loader.platform() {
+                // Debian 12 has no compiler for it.
+                Platform::EfiLoong64 => continue,
+                Platform::Bios | Platform::EfiX64 => assert!(recorded("Debian 13", &loader), "{loader}"),
+                _ => {}
+            }
+            assert!(recorded("Debian 12", &loader), "{loader}");
         }
         let entries: String = known.iter().map(|known| format!("\n{}", known.to_toml())).collect();
         let shipped = std::fs::read_to_string(project.toolchains()).unwrap();

@@ -9,8 +9,8 @@ use crate::build::make;
 use crate::build::plan::{Build, ContentSource, Inputs, Other, Plan, PlannedFile, Stamped};
 use crate::config::script::IMAGE_NAME;
 use crate::digest::{Content, Sha256Digest};
-use crate::loader::file_kind::{self, Arch, FileKind};
-use crate::loader::target::Loader;
+use crate::loader::file_kind::{self, FileKind};
+use crate::loader::target::{Arch, Loader};
 use crate::tree::manifest::{
     Configuration, Embedded, GENERATOR, Generator, IpxeEntry, Manifest, ManifestEntry, PatchEntry, SCHEMA_VERSION,
     Syslinux, ToolEntry,

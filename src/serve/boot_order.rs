@@ -2,8 +2,8 @@
 //! decides it. It knows the order, and nothing of how a page draws it.
 
 use crate::config::sites::Sites;
-use crate::loader::target::{Loader, Platform};
-use crate::serve::boot_policy::{ARCHITECTURES, root_loader, root_script_asks};
+use crate::loader::target::{Drivers, Loader, Platform};
+use crate::serve::boot_policy::{CLIENT_ARCHITECTURES, ClientArchitecture, root_loader, root_script_asks};
 
 /// Boot order of the machines that the network does not name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,17 +49,16 @@ impl BootOrder {
     pub fn new(sites: &Sites) -> Self {
         let loaders = sites.default.as_ref().map_or(&[][..], |site| &site.loaders[..]);
         let mut answers: Vec<FirmwareAnswer> = Vec::new();
-        for (code, _, _, platform, http) in ARCHITECTURES {
-            let Some((platform, loader)) = platform.and_then(|it| Some((it, root_loader(sites, it)?))) else {
-                continue;
-            };
+        for ClientArchitecture { code, platform, http, .. } in &CLIENT_ARCHITECTURES {
+            let (code, platform, http) = (*code, *platform, *http);
+            let Some(loader) = root_loader(sites, platform) else { continue };
             match answers.iter_mut().find(|answer| (answer.platform, answer.http) == (platform, http)) {
                 Some(answer) => answer.codes.push(code),
                 None => answers.push(FirmwareAnswer {
                     platform,
                     http,
                     codes: vec![code],
-                    other: Some(by_card(platform)).filter(|other| loaders.contains(other) && loader != other.as_str()),
+                    other: by_card(platform, loaders).filter(|other| loader != other.as_str()),
                     loader: loader.into(),
                 }),
             }
@@ -69,15 +68,12 @@ impl BootOrder {
             asks: root_script_asks(sites),
             scripts: sites.boot.first().map(|entry| (entry.file(), sites.boot.len())),
             configured: sites.pxelinux_config.is_some(),
-            legacy: [Loader::IpxeLegacyPxe, Loader::IpxeLegacyEfi].iter().any(|it| loaders.contains(it)),
+            legacy: loaders.iter().any(|loader| loader.drivers() == Drivers::AllButUsb),
         }
     }
 }
 
-/// Returns the loader that uses the driver of the card or of the firmware.
-fn by_card(platform: Platform) -> Loader {
-    match platform {
-        Platform::Bios => Loader::UndionlyKpxe,
-        Platform::EfiX64 => Loader::SnponlyEfi,
-    }
+/// Returns the one of `loaders` that uses the driver of the card or of the firmware.
+fn by_card(platform: Platform, loaders: &[Loader]) -> Option<Loader> {
+    loaders.iter().copied().find(|loader| loader.platform() == platform && loader.drivers() == Drivers::Firmware)
 }

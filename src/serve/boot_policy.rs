@@ -8,16 +8,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::Value;
 use minijinja::value::Serde;
 use netboot_script::Feature;
+use netboot_script::address::leads_nowhere;
 use serde::Serialize;
 
 use super::server_kind::ServerKind;
 use crate::base::diagnostic::{Diagnostic, Location, first_warnings};
 use crate::base::paths;
 use crate::config::boot_entry::BootEntry;
-use crate::config::network::{Mac, NetworkConfig, NetworkHost, Range, WebAddress};
+use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range, WebAddress};
 use crate::config::script::{self, Script};
 use crate::config::sites::{Site, Sites};
-use crate::loader::target::Platform;
+use crate::loader::target::{Loader, Platform};
 use crate::printable::listed_names;
 
 /// User class of iPXE, unless its script sets another one. A boot ROM that is iPXE itself uses it as well.
@@ -40,6 +41,10 @@ pub struct BootPolicy<'n> {
     scripts: Vec<String>,
     /// Warnings about HTTPS addresses for loaders without support for HTTPS.
     lacking: BTreeSet<Diagnostic>,
+    /// Loaders' addresses that do not fit into an answer.
+    too_long: BTreeSet<String>,
+    /// Known machines that the tree has no loader for.
+    unserved: Vec<&'n NetworkHost>,
 }
 
 /// Answer to a loader whose script follows option 17.
@@ -62,6 +67,10 @@ struct Client {
     words: &'static str,
     /// Name for use in configurations.
     tag: String,
+    /// Its firmware, as in `network.toml`.
+    firmware: &'static str,
+    /// Whether it is the first value of its firmware.
+    first: bool,
     /// Whether it fetches its loader over HTTP.
     http: bool,
     /// Path or address of its loader; `None` if the tree has none.
@@ -95,20 +104,44 @@ struct Machine<'n> {
     own_boot: bool,
 }
 
-/// A value of option 93.
-pub(super) type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
+/// A value of option 93, by which firmware says what it is.
+pub struct ClientArchitecture {
+    /// The value.
+    pub code: u16,
+    /// The firmware in words.
+    pub words: &'static str,
+    /// Name in dnsmasq's configuration.
+    csa: &'static str,
+    /// Platform of the loaders that run there.
+    pub platform: Platform,
+    /// Whether it fetches its loader over HTTP.
+    pub http: bool,
+}
 
-/// Values of option 93, with a description, the name in dnsmasq's configuration, the platform of the loaders that run
-/// there, and whether the machine boots over HTTP.
-pub(super) const ARCHITECTURES: [Architecture; 8] = [
-    (0, "BIOS", "x86PC", Some(Platform::Bios), false),
-    (6, "32-bit UEFI", "IA32_EFI", None, false),
-    (7, "64-bit UEFI", "X86-64_EFI", Some(Platform::EfiX64), false),
-    (9, "64-bit UEFI, as some firmware says it", "BC_EFI", Some(Platform::EfiX64), false),
-    (11, "ARM64 UEFI", "ARM64_EFI", None, false),
-    (15, "32-bit UEFI, over HTTP", "15", None, true),
-    (16, "64-bit UEFI, over HTTP", "16", Some(Platform::EfiX64), true),
-    (19, "ARM64 UEFI, over HTTP", "19", None, true),
+/// Returns the entry of an architecture.
+const fn arch(code: u16, words: &'static str, csa: &'static str, platform: Platform, http: bool) -> ClientArchitecture {
+    ClientArchitecture { code, words, csa, platform, http }
+}
+
+/// Values of option 93 that some loader can run on. Recipes, the index page and the book follow this table.
+///
+/// Source: IANA, "Processor Architecture Types", among the parameters of DHCP for IPv6.
+/// For x86-64, firmware says 7, although the registry and RFC 4578 once had 9 for it.
+pub static CLIENT_ARCHITECTURES: [ClientArchitecture; 14] = [
+    arch(0, "BIOS", "x86PC", Platform::Bios, false),
+    arch(6, "32-bit UEFI", "IA32_EFI", Platform::EfiIa32, false),
+    arch(7, "64-bit UEFI", "X86-64_EFI", Platform::EfiX64, false),
+    arch(9, "64-bit UEFI, as some firmware says it", "BC_EFI", Platform::EfiX64, false),
+    arch(10, "ARM32 UEFI", "ARM32_EFI", Platform::EfiArm32, false),
+    arch(11, "ARM64 UEFI", "ARM64_EFI", Platform::EfiArm64, false),
+    arch(15, "32-bit UEFI, over HTTP", "15", Platform::EfiIa32, true),
+    arch(16, "64-bit UEFI, over HTTP", "16", Platform::EfiX64, true),
+    arch(18, "ARM32 UEFI, over HTTP", "18", Platform::EfiArm32, true),
+    arch(19, "ARM64 UEFI, over HTTP", "19", Platform::EfiArm64, true),
+    arch(27, "RISC-V UEFI", "27", Platform::EfiRiscv64, false),
+    arch(28, "RISC-V UEFI, over HTTP", "28", Platform::EfiRiscv64, true),
+    arch(39, "LoongArch UEFI", "39", Platform::EfiLoong64, false),
+    arch(40, "LoongArch UEFI, over HTTP", "40", Platform::EfiLoong64, true),
 ];
 
 impl<'n> BootPolicy<'n> {
@@ -132,10 +165,10 @@ impl<'n> BootPolicy<'n> {
                 ip: host.ip,
                 hostname: &host.hostname,
                 platform: host.platform,
-                firmware: if host.platform == Platform::Bios { "bios" } else { "uefi" },
-                clients: ARCHITECTURES
+                firmware: host.platform.firmware(),
+                clients: CLIENT_ARCHITECTURES
                     .iter()
-                    .filter(|(.., platform, _)| *platform == Some(host.platform))
+                    .filter(|architecture| architecture.platform == host.platform)
                     .map(|architecture| Client::new(architecture, Some(&path), network))
                     .collect(),
                 own_loader: root(host.platform).as_ref() != Some(&path),
@@ -144,18 +177,46 @@ impl<'n> BootPolicy<'n> {
                 second,
             })
         };
-        let hosts = network.hosts.iter().filter_map(machine).collect();
+        let hosts: Vec<Machine<'_>> = network.hosts.iter().filter_map(machine).collect();
+        let has = |host: &&NetworkHost| hosts.iter().any(|machine| machine.mac == host.mac);
+        let unserved = network.hosts.iter().filter(|host| !has(host)).collect();
         let asks = default.as_ref().is_some_and(|choice| choice.class.is_some());
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
-        let client = |architecture: &Architecture| {
-            let (.., platform, _) = architecture;
-            Client::new(architecture, platform.and_then(root).as_deref(), network)
+        let client = |architecture: &ClientArchitecture| {
+            Client::new(architecture, root(architecture.platform).as_deref(), network)
         };
-        let clients = ARCHITECTURES.iter().map(client).collect();
+        let clients = CLIENT_ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
         let lacking = lacking(network, default.as_ref(), &named);
-        Self { network, clients, common, hosts, asks, companions, scripts, lacking }
+        let mut policy = Self {
+            network,
+            clients,
+            common,
+            hosts,
+            asks,
+            companions,
+            scripts,
+            lacking,
+            too_long: BTreeSet::new(),
+            unserved,
+        };
+        policy.drop_too_long();
+        policy
+    }
+
+    /// Takes the loaders whose addresses do not fit into an answer away from the clients that would get them.
+    fn drop_too_long(&mut self) {
+        let of_hosts = self.hosts.iter_mut().flat_map(|host| &mut host.clients);
+        for client in self.clients.iter_mut().chain(of_hosts) {
+            let fits = |loader: &String| loader.len() <= LONGEST_FILE;
+            if let Some(address) = client.loader.take_if(|loader| !fits(loader)) {
+                self.too_long.insert(address);
+            }
+        }
+        for host in &mut self.hosts {
+            host.clients.retain(|client| client.loader.is_some());
+        }
     }
 
     /// Returns warnings for the administrator of a server of `kind` with this policy.
@@ -180,6 +241,25 @@ impl<'n> BootPolicy<'n> {
             warnings.push(Diagnostic::new("a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk").help("let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"));
         }
         warnings.extend(self.missing_scripts());
+        warnings.extend(self.unserved.iter().map(|host| {
+            let platform = host.platform;
+            let message = format!(
+                "the host `{}` has {}, which the tree has no loader for, so it is left out",
+                host.name,
+                platform.words()
+            );
+            let loader = Loader::ALL.into_iter().find(|loader| loader.platform() == platform);
+            let loader = loader.map(|loader| format!("add one to `loaders`, such as `{loader}`"));
+            Diagnostic::new(message).help(loader.unwrap_or_default()).help("correct its `firmware`")
+        }));
+        warnings.extend(self.too_long.iter().map(|address| {
+            let message = format!(
+                "`{address}` has {} bytes, and the name of a boot file at most {LONGEST_FILE}, so machines that boot over \
+                 HTTP do not get it",
+                address.len()
+            );
+            Diagnostic::new(message).help("shorten `http-url`")
+        }));
         warnings.extend(self.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
         first_warnings(warnings)
@@ -200,7 +280,12 @@ impl<'n> BootPolicy<'n> {
         for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
             let host = address.host();
             let outside = host.parse().is_ok_and(|host: Ipv4Addr| !network.subnet.contains(&host));
-            if is_local(host) {
+            if leads_nowhere(host) {
+                let message =
+                    format!("`{key}` names `{host}`, which machines take for themselves, and reach no server at");
+                warnings
+                    .push(Diagnostic::new(message).help("write the address that other machines reach the server at"));
+            } else if is_local(host) {
                 warnings.push(
                     Diagnostic::new(format!(
                         "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local"
@@ -272,9 +357,9 @@ impl<'n> BootPolicy<'n> {
         if let Some(host) = self.hosts.iter().find(|host| host.mac == mac) {
             return vec![(host.platform, host.loader.clone())];
         }
-        let told = ARCHITECTURES.iter().zip(&self.clients).filter(|(_, client)| !client.http);
+        let told = CLIENT_ARCHITECTURES.iter().zip(&self.clients).filter(|(_, client)| !client.http);
         let mut chosen: Vec<_> = told
-            .filter_map(|((.., platform, _), client)| Some(((*platform)?, client.loader.clone()?.into())))
+            .filter_map(|(architecture, client)| Some((architecture.platform, client.loader.clone()?.into())))
             .collect();
         chosen.dedup();
         chosen
@@ -309,7 +394,7 @@ impl<'n> BootPolicy<'n> {
             interface: &network.interface,
             clients: self.clients.iter().filter(|client| client.loader.is_some()).collect(),
             architectures: self.architectures(),
-            without: self.clients.iter().filter(|client| client.loader.is_none()).collect(),
+            without: self.clients.iter().filter(|client| !self.is_served(client)).collect(),
             common: self.common.as_ref(),
             hosts: &self.hosts,
             classes: self.classes(),
@@ -319,11 +404,13 @@ impl<'n> BootPolicy<'n> {
 
     /// Returns the values of option 93 with a loader in the root of the tree or for a known machine.
     fn architectures(&self) -> Vec<&Client> {
-        let known = |client: &Client| {
-            let own = self.hosts.iter().filter(|host| host.own_loader).flat_map(|host| &host.clients);
-            own.map(|own| own.code).any(|code| code == client.code)
-        };
-        self.clients.iter().filter(|client| client.loader.is_some() || known(client)).collect()
+        self.clients.iter().filter(|client| self.is_served(client)).collect()
+    }
+
+    /// Checks whether the tree has a loader for `client`, in its root or for a known machine.
+    fn is_served(&self, client: &Client) -> bool {
+        let own = self.hosts.iter().filter(|host| host.own_loader).flat_map(|host| &host.clients);
+        client.loader.is_some() || own.map(|own| own.code).any(|code| code == client.code)
     }
 
     /// Returns the ranges without the addresses of known machines, which some servers would assign to other machines.
@@ -363,11 +450,14 @@ impl<'n> BootPolicy<'n> {
 
 impl Client {
     /// Creates the entry for an architecture, with the loader at `path` in the tree of `network`.
-    fn new((code, words, csa, _, http): &Architecture, path: Option<&Utf8Path>, network: &NetworkConfig) -> Self {
-        let loader = path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.to_string() });
+    fn new(architecture: &ClientArchitecture, path: Option<&Utf8Path>, network: &NetworkConfig) -> Self {
+        let ClientArchitecture { code, words, csa, platform, http } = *architecture;
+        let loader = path.map(|path| if http { format!("{}/{path}", network.http) } else { path.to_string() });
         let [high, low] = code.to_be_bytes();
         let (bytes, tag) = (format!("{high:02x}:{low:02x}"), format!("arch-{code}"));
-        Self { code: *code, bytes, words, tag, http: *http, loader, csa }
+        let first = CLIENT_ARCHITECTURES.iter().find(|other| other.platform == platform);
+        let first = first.is_some_and(|first| first.code == code);
+        Self { code, bytes, words, tag, firmware: platform.firmware(), first, http, loader, csa }
     }
 }
 
@@ -469,6 +559,7 @@ fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
     let names: &[&str] = match platform {
         Platform::Bios => &["lpxelinux.0", "pxelinux.0"],
         Platform::EfiX64 => &["syslinux.efi"],
+        _ => &[],
     };
     names.iter().find(|name| sites.members.iter().any(|member| member.name == **name)).map(Utf8PathBuf::from)
 }

@@ -16,6 +16,7 @@ use crate::base::tarball::{self, Refusal, TarEntryKind};
 use crate::base::{parallel, paths};
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind::{self, Mismatch};
+use crate::loader::target::{Arch, Loader};
 use crate::printable::printable;
 
 /// Errors that prevent a verification.
@@ -269,7 +270,7 @@ pub fn is_inside(path: &Utf8Path) -> bool {
 /// Properties of a file; its content is not kept.
 struct Found {
     content: Content,
-    identity: Option<(file_kind::FileKind, Option<file_kind::Arch>)>,
+    identity: Option<(file_kind::FileKind, Option<Arch>)>,
     description: String,
 }
 
@@ -375,6 +376,10 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
         let pair = |content: Content| (content.sha256, content.size);
         return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
-    let fits = file.kind == file_kind::FileKind::Data || found.identity == Some((file.kind, file.arch));
-    (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, file.kind, file.arch)))
+    // What an iPXE loader is follows from its make target, whatever the manifest says of its kind.
+    let loader = file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
+    let (kind, arch) =
+        loader.map(file_kind::loader_kind).map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch)));
+    let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
+    (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
 }

@@ -2,6 +2,19 @@
 //!
 //! Source: `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
 
+/// A kind of build, as far as builds differ in what they have by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildKind {
+    /// For BIOS.
+    Bios,
+    /// For UEFI on x86, 32 or 64 bits.
+    EfiX86,
+    /// For UEFI on 64-bit ARM.
+    EfiArm64,
+    /// For UEFI on another CPU.
+    EfiOther,
+}
+
 /// The availability of a command or protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Availability {
@@ -11,17 +24,27 @@ pub enum Availability {
     EfiOnly(&'static str),
     /// Available if the build defines this macro, which no build does by default.
     OnRequest(&'static str),
+    /// Available in builds for x86, which define this macro by default; builds for other CPUs do not compile with it.
+    X86Only(&'static str),
+    /// Available if the build defines this macro, which builds for CPUs other than x86 do by default.
+    OtherThanX86(&'static str),
+    /// Available if the build defines this macro, which builds for 64-bit ARM do by default.
+    Arm64Only(&'static str),
 }
 
 impl Availability {
-    /// Returns the macro that a build for UEFI (`uefi`) or BIOS must define explicitly, if any.
+    /// Returns the macro that a build of `kind` lacks by default, if any.
     #[must_use]
-    pub fn missing(self, uefi: bool) -> Option<&'static str> {
-        match self {
-            Self::EfiOnly(name) if !uefi => Some(name),
-            Self::Always | Self::EfiOnly(_) => None,
-            Self::OnRequest(name) => Some(name),
-        }
+    pub fn missing(self, kind: BuildKind) -> Option<&'static str> {
+        let (name, has) = match self {
+            Self::Always => return None,
+            Self::EfiOnly(name) => (name, kind != BuildKind::Bios),
+            Self::OnRequest(name) => (name, false),
+            Self::X86Only(name) => (name, matches!(kind, BuildKind::Bios | BuildKind::EfiX86)),
+            Self::OtherThanX86(name) => (name, matches!(kind, BuildKind::EfiArm64 | BuildKind::EfiOther)),
+            Self::Arm64Only(name) => (name, kind == BuildKind::EfiArm64),
+        };
+        (!has).then_some(name)
     }
 }
 
@@ -53,12 +76,13 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     // Linked together with the Fibre Channel protocol, which no driver brings in.
     ("fcels", Availability::OnRequest("NET_PROTO_FCOE")),
     ("fcstat", Availability::OnRequest("NET_PROTO_FCOE")),
-    // For CPUs that describe their hardware in a device tree; x86 builds have none.
-    ("fdt", Availability::OnRequest("FDT_CMD")),
+    ("cpuid", Availability::X86Only("CPUID_CMD")),
+    // For CPUs that describe their hardware in a device tree.
+    ("fdt", Availability::OtherThanX86("FDT_CMD")),
     ("gdbstub", Availability::OnRequest("GDBSERIAL")),
     ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
-    // Linked together with a compressed image type; x86 builds have none.
-    ("imgextract", Availability::OnRequest("IMAGE_GZIP")),
+    // Linked together with a compressed image type.
+    ("imgextract", Availability::Arm64Only("IMAGE_GZIP")),
     ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
     ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),
     ("imgverify", Availability::OnRequest("IMAGE_TRUST_CMD")),
@@ -82,7 +106,6 @@ const ALWAYS: &[&str] = &[
     "choose",
     "clear",
     "config",
-    "cpuid",
     "dhcp",
     "echo",
     "exit",
@@ -147,9 +170,9 @@ mod tests {
     #[test]
     fn a_bios_build_lacks_what_an_efi_build_has() {
         let console = availability("console").unwrap();
-        assert_eq!(console.missing(false), Some("CONSOLE_CMD"));
-        assert_eq!(console.missing(true), None);
-        assert_eq!(availability("ping").unwrap().missing(true), Some("PING_CMD"));
+        assert_eq!(console.missing(BuildKind::Bios), Some("CONSOLE_CMD"));
+        assert_eq!(console.missing(BuildKind::EfiX86), None);
+        assert_eq!(availability("ping").unwrap().missing(BuildKind::EfiX86), Some("PING_CMD"));
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
         assert!(ALWAYS.is_sorted());
@@ -165,8 +188,15 @@ mod tests {
             commands.collect::<std::collections::BTreeSet<_>>()
         };
         let all = || ALWAYS.iter().copied().chain(CONDITIONAL.iter().map(|(name, _)| *name));
-        for (loader, uefi) in [("ipxe.efi", true), ("ipxe.pxe", false)] {
-            let has = |name: &&str| availability(name).unwrap().missing(uefi).is_none() && *name != HTTPS;
+        for (loader, kind) in [
+            ("ipxe.efi", BuildKind::EfiX86),
+            ("ipxe.pxe", BuildKind::Bios),
+            ("i386/ipxe.efi", BuildKind::EfiX86),
+            ("arm64/ipxe.efi", BuildKind::EfiArm64),
+            ("arm32/ipxe.efi", BuildKind::EfiOther),
+            ("riscv64/ipxe.efi", BuildKind::EfiOther),
+        ] {
+            let has = |name: &&str| availability(name).unwrap().missing(kind).is_none() && *name != HTTPS;
             let wanted = all().filter(has).map(str::to_owned).collect();
             assert_eq!(commands(loader), wanted, "{loader}");
         }
@@ -189,6 +219,9 @@ mod tests {
                 Availability::Always => continue,
                 Availability::EfiOnly(define) => ("Commands that BIOS builds lack", define),
                 Availability::OnRequest(define) => ("Commands that no build has by default", define),
+                Availability::X86Only(define)
+                | Availability::OtherThanX86(define)
+                | Availability::Arm64Only(define) => ("Commands that depend on the CPU", define),
             };
             let row =
                 section(heading).lines().find(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));

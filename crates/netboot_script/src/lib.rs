@@ -8,5 +8,5 @@ pub mod commands;
 pub mod parse;
 mod review;
 
-pub use self::commands::Availability;
+pub use self::commands::{Availability, BuildKind};
 pub use self::review::{Feature, Flaw, Review};

@@ -170,6 +170,9 @@ impl Review {
         if (purpose, scheme.purpose) == (Some(Purpose::Files), Purpose::Disks) {
             return flaw("a disk and not a file".to_owned(), "use `sanboot` or `sanhook` for it");
         }
+        if address.leads_nowhere() {
+            return flaw("wanted the address of another machine: a loader is no server".to_owned(), "name the server");
+        }
         self.feature(line, &scheme.prefix(), scheme.availability);
         if let Some(host) = address.ipv6() {
             self.feature(line, host, address::IPV6);
@@ -233,6 +236,7 @@ impl Feature {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::BuildKind;
 
     fn flaws(text: &str) -> String {
         let flaws = Review::of(text).flaws;
@@ -284,13 +288,16 @@ mod tests {
         let review = Review::of(
             "#!ipxe\nconsole --picture https://192.0.2.1/x\nping host # https://x\nchain x || echo see https://x\n",
         );
-        let missing = |uefi| -> Vec<String> {
+        let missing = |kind| -> Vec<String> {
             let features = review.features.iter();
-            let lacking = features.filter_map(|it| Some((it, it.availability.missing(uefi)?)));
+            let lacking = features.filter_map(|it| Some((it, it.availability.missing(kind)?)));
             lacking.map(|(it, name)| format!("{} {} {name}", it.line, it.name)).collect()
         };
-        assert_eq!(missing(false), ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]);
-        assert_eq!(missing(true), ["3 ping PING_CMD"]);
+        assert_eq!(
+            missing(BuildKind::Bios),
+            ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]
+        );
+        assert_eq!(missing(BuildKind::EfiX86), ["3 ping PING_CMD"]);
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn card(report: &BootReport, case: &CaseReport) -> Value {
     json!({
         "name": case.name,
         "id": paths::evidence_of(&case.name).file_name(),
-        "firmware": case.firmware.to_string(),
+        "firmware": case.platform.words(),
         "sha256": case.sha256,
         "expected": case.expected,
         "outcome": case.outcome,

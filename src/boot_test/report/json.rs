@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::{fs, paths};
-use crate::boot_test::case::{Case, Firmware};
+use crate::boot_test::case::Case;
 use crate::boot_test::expected_console::expectation;
 use crate::boot_test::machine;
 use crate::boot_test::observer::Verdict;
 use crate::boot_test::phase::Phase;
 use crate::boot_test::tools::TestTool;
+use crate::loader::target::Platform;
 
 /// Program that writes reports; the mark by which a report is recognised.
 pub const GENERATOR: &str = "netboot-loaders boot-test";
@@ -60,8 +61,9 @@ pub struct CaseReport {
     pub sha256: String,
     /// Owning site; `None` for the root of the tree.
     pub site: Option<String>,
-    /// The machine's firmware.
-    pub firmware: Firmware,
+    /// The machine's platform, named by its firmware.
+    #[serde(rename = "firmware", serialize_with = "as_firmware")]
+    pub platform: Platform,
     /// Description of the expected outcome.
     pub expected: String,
     /// Actual outcome.
@@ -189,7 +191,7 @@ impl CaseReport {
             loader: case.loader.path.clone(),
             sha256: case.loader.sha256.to_string(),
             site: case.loader.site.clone(),
-            firmware: case.firmware,
+            platform: case.loader.platform,
             expected: expectation(case),
             outcome: CaseOutcome::Skipped,
             reason: Some(reason),
@@ -262,6 +264,12 @@ pub fn first_line(reason: &str) -> &str {
 fn last_lines(console: &str) -> Vec<String> {
     let lines: Vec<&str> = console.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(ToString::to_string).collect()
+}
+
+/// Serializes a platform by the name of its firmware.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn as_firmware<S: Serializer>(platform: &Platform, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(platform.firmware())
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -53,7 +53,7 @@ impl ObjectInputs {
         for patch in patches {
             list.add("patch", &patch.name, "", &patch.content);
         }
-        for tool in toolchain.relevant(!config.trust.is_empty()) {
+        for tool in toolchain.relevant(platform.arch(), !config.trust.is_empty()) {
             // The version of a package tells more than what a program reports.
             let package = tool.package.as_ref().and_then(|package| package.split_once(' '));
             let shown = package.map_or(&*tool.version, |(_, version)| version);
@@ -94,9 +94,11 @@ impl ObjectInputs {
             for name in now.keys().chain(then.keys()).collect::<BTreeSet<_>>() {
                 let change = match (then.get(name), now.get(name)) {
                     (Some(then), Some(now)) if then.1 == now.1 => continue,
-                    (None, _) => format!("{kind} added: {name}"),
-                    (_, None) => format!("{kind} removed: {name}"),
-                    (Some(Value(then, _)), Some(Value(now, _))) if then == now => format!("{kind} changed: {name}"),
+                    (None, _) => format!("{kind} added: {}", shortened(name)),
+                    (_, None) => format!("{kind} removed: {}", shortened(name)),
+                    (Some(Value(then, _)), Some(Value(now, _))) if then == now => {
+                        format!("{kind} changed: {}", shortened(name))
+                    }
                     (Some(Value(then, _)), Some(Value(now, _))) => {
                         let [then, now] = [then, now].map(|shown| shortened(shown));
                         format!("{kind} changed: {name} {then} -> {now}")
@@ -158,5 +160,7 @@ mod tests {
         );
         // A package of another version with the same files changes nothing.
         assert_eq!(changes(&[("toolchain", "perl", "5.36.0-7+deb12u4", "a")]), "");
+        let long = "x".repeat(100_000);
+        assert!(changes(&[("patch", &long, "", "b")]).len() < 1_000);
     }
 }

@@ -13,8 +13,8 @@ use crate::base::diagnostic::{Subcommand, Wording};
 use crate::base::paths::is_linked_list;
 use crate::base::url::RESERVED;
 use crate::html_page;
-use crate::loader::file_kind::{Arch, FileKind};
-use crate::loader::target::{Loader, Platform};
+use crate::loader::file_kind::FileKind;
+use crate::loader::target::{Arch, Drivers, Loader, Platform};
 use crate::serve::boot_order::{BootOrder, FirmwareAnswer};
 use crate::serve::server_config::{ConfigFile, ServerKind};
 use crate::tree::manifest::ManifestEntry;
@@ -114,6 +114,7 @@ fn answer(answer: &FirmwareAnswer) -> serde_json::Value {
         "codes": codes.join(", "),
         "http": answer.http,
         "bios": answer.platform == Platform::Bios,
+        "arch": arch_words(answer.platform.arch()),
         "loader": answer.loader,
         "other": answer.other.map(Loader::as_str),
     })
@@ -134,30 +135,37 @@ fn address(path: &str) -> String {
     utf8_percent_encode(path, const { &RESERVED.remove(b'/') }).to_string()
 }
 
-/// Describes which machines a file is for.
+/// Describes which machines a file in the root of the tree is for.
 fn words(file: &ManifestEntry) -> String {
-    let name = file.path.file_name().unwrap_or_default();
     let machine = match (file.kind, file.arch) {
-        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => "BIOS",
-        (FileKind::EfiApplication, Some(Arch::I386)) => "UEFI, 32-bit x86",
-        (FileKind::EfiApplication, Some(Arch::Arm64)) => "UEFI, ARM64",
-        (FileKind::EfiApplication, _) => "UEFI, x86-64",
+        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => "BIOS".to_owned(),
+        (FileKind::EfiApplication, arch) => format!("UEFI, {}", arch_words(arch.unwrap_or(Arch::X86_64))),
         (FileKind::SyslinuxModule, _) => return "for a loader of syslinux".to_owned(),
         (FileKind::Text, _) if file.path.extension() == Some("ipxe") => {
             return "a script for iPXE: what machines boot".to_owned();
         }
         (FileKind::Text | FileKind::Data, _) => return "read by other files".to_owned(),
     };
-    let drives = match name.parse::<Loader>() {
-        Ok(Loader::IpxePxe | Loader::IpxeEfi) => ", with iPXE's own network drivers",
-        Ok(Loader::UndionlyKpxe) => ", through the card's own driver (UNDI)",
-        Ok(Loader::SnponlyEfi) => ", through the firmware's own driver (SNP)",
-        Ok(Loader::IpxeLegacyPxe | Loader::IpxeLegacyEfi) => {
-            ", without USB network drivers, which can take USB keyboards away"
-        }
+    let drives = match file.path.as_str().parse::<Loader>().map(|loader| (loader.drivers(), loader.platform())) {
+        Ok((Drivers::All, _)) => ", with iPXE's own network drivers",
+        Ok((Drivers::Firmware, Platform::Bios)) => ", through the card's own driver (UNDI)",
+        Ok((Drivers::Firmware, _)) => ", through the firmware's own driver (SNP)",
+        Ok((Drivers::AllButUsb, _)) => ", without USB network drivers, which can take USB keyboards away",
         Err(_) => ": syslinux",
     };
     format!("{machine}{drives}")
+}
+
+/// Returns the name of a CPU as people write it.
+fn arch_words(arch: Arch) -> &'static str {
+    match arch {
+        Arch::I386 => "32-bit x86",
+        Arch::X86_64 => "x86-64",
+        Arch::Arm64 => "ARM64",
+        Arch::Arm32 => "ARM32",
+        Arch::Riscv64 => "RISC-V",
+        Arch::Loong64 => "LoongArch",
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +193,7 @@ mod tests {
     fn a_page_has_all_files_and_recipes_and_needs_nothing_from_elsewhere() {
         let root = [
             file("a<b>.ipxe", FileKind::Text, None),
+            file("arm64/snponly.efi", FileKind::EfiApplication, Some(Arch::Arm64)),
             file("ipxe.efi", FileKind::EfiApplication, Some(Arch::X86_64)),
             file("linked-objects/default/ipxe.efi.txt", FileKind::Text, None),
             file("undionly.kpxe", FileKind::IpxeNbp, None),
@@ -206,6 +215,7 @@ mod tests {
             page(&Index { version: "1.2.3", tree: "tftp", root: &root, order: &order, sited: 12, recipes: &recipes });
         for part in [
             "UEFI, x86-64, with iPXE&#x27;s own network drivers",
+            "UEFI, ARM64, through the firmware&#x27;s own driver (SNP)",
             "BIOS, through the card&#x27;s own driver (UNDI)",
             "href=\"tftp/undionly.kpxe\"",
             &Sha256Digest::of(b"ipxe.efi").to_string(),

@@ -57,8 +57,8 @@ fn stage(class: &'static str, name: &'static str, messages: Vec<Message>) -> Sta
 fn firmware(answer: &FirmwareAnswer) -> &'static str {
     match (answer.platform, answer.http) {
         (Platform::Bios, _) => "BIOS",
-        (Platform::EfiX64, false) => "UEFI",
-        (Platform::EfiX64, true) => "HTTP boot",
+        (_, false) => "UEFI",
+        (_, true) => "HTTP boot",
     }
 }
 

@@ -9,7 +9,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::progress::{Muted, Progress};
-use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
+use netboot_loaders::boot_test::case::{Case, Intent};
 use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::boot_test::expected_console::expectation;
 use netboot_loaders::boot_test::machine::Accelerator;
@@ -140,7 +140,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let mut network = TestNetwork::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
         let chosen = policy.chosen(MAC).into_iter();
-        network.chosen = chosen.map(|(platform, path)| (Firmware::of(platform), path)).collect();
+        network.chosen = chosen.collect();
     }
     Ok(network)
 }
@@ -150,14 +150,15 @@ fn list(cases: &[Case], network: &TestNetwork, host: &Host<'_>) {
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     for case in cases {
         let note = case.obstacle(network).map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
-        let (name, expectation) = (format!("{:<width$} {}", case.name, case.firmware), expectation(case));
+        let (name, expectation) =
+            (format!("{:<width$} {}", case.name, case.loader.platform.words()), expectation(case));
         let line = format!("{name}  {expectation}{note}");
         let fits = line.chars().count() <= 80;
         let _ = if fits { writeln!(text, "{line}") } else { writeln!(text, "{name}\n    {expectation}{note}") };
     }
     let objects: Vec<_> = cases
         .iter()
-        .map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.firmware }))
+        .map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.loader.platform.firmware() }))
         .collect();
     host.ui.answer(&text, json!({ "cases": objects }));
 }

@@ -1,6 +1,7 @@
 //! Command `cargo xtask build-loaders`.
 
 use netboot_loaders::base::plural::count;
+use netboot_loaders::base::process::quoted;
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(config.has_trust()), host)?;
+        install::missing(&needs::build(&config.build_scope()), host)?;
     }
     let cache = host.cache()?;
     let recipes = if args.index { recipes(&config.sites, host)? } else { Vec::new() };
@@ -59,7 +60,8 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         write_index(&outcome, &order, &recipes, host)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    host.ui.result(&summary(&outcome, seconds, args.index), object(&outcome, seconds));
+    let is_default = args.out.is_none();
+    host.ui.result(&summary(&outcome, seconds, (args.index, is_default)), object(&outcome, seconds));
     Ok(())
 }
 
@@ -107,7 +109,8 @@ fn write_index(
     Ok(fs::write_atomic(&index_of(tree), page.as_bytes())?)
 }
 
-fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
+/// Describes the result; `is_default` tells whether the tree is where the next commands look for it.
+fn summary(outcome: &BuildOutcome, seconds: f64, (with_page, is_default): (bool, bool)) -> String {
     let BuildOutcome { tree, published, made, .. } = outcome;
     let Published { new, files, bytes, stamped, kept, same, root } = published;
     let mut text = if *new {
@@ -149,7 +152,13 @@ fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
     if with_page {
         let _ = writeln!(text, "page: {}", index_of(tree));
     }
-    let _ = writeln!(text, "next: `{name} boot-test`, then `{name} deploy TARGET`", name = name());
+    let (test, deploy) = if is_default {
+        (String::new(), String::new())
+    } else {
+        let tree = quoted(outcome.tree.as_str());
+        (format!(" {tree}"), format!(" --tree {tree}"))
+    };
+    let _ = writeln!(text, "next: `{name} boot-test{test}`, then `{name} deploy{deploy} TARGET`", name = name());
     text
 }
 

@@ -1,6 +1,7 @@
 //! Command `cargo xtask bundle-bases`.
 
 use netboot_loaders::base::plural::count;
+use netboot_loaders::base::process::quoted;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
@@ -20,7 +21,7 @@ use crate::ui::size;
 pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(config.has_trust()), host)?;
+        install::missing(&needs::build(&config.build_scope()), host)?;
     }
     let cache = host.cache()?;
     let plan = config.plan(&host.path, &cache, host.ui)?;
@@ -47,7 +48,8 @@ fn summary(path: &Utf8Path, outcome: &BundleOutcome) -> String {
     }
     let _ = writeln!(
         text,
-        "next: `cargo run --release -p netboot_stamp --example stamp_server -- {path}` stamps each loader when it is asked for"
+        "next: `cargo run --release -p netboot_stamp --example stamp_server -- {}` stamps each loader when it is asked for",
+        quoted(path.as_str())
     );
     text
 }

@@ -64,7 +64,7 @@ impl Checked {
 
 pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
-        install::missing(&needs::check(false), host)?;
+        install::missing(&needs::check(), host)?;
     }
     let wanted =
         |part: CheckPart| if args.parts.is_empty() { part != CheckPart::Msrv } else { args.parts.contains(&part) };

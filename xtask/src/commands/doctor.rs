@@ -20,16 +20,17 @@ use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
-    // The configuration decides whether certificates are embedded; if it cannot be read, none are assumed.
-    let trust =
-        Config::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|config| config.has_trust());
+    // The configuration decides for which CPUs loaders are compiled, and whether certificates are embedded; if it cannot
+    // be read, the host's own compiler will do.
+    let config = Config::read(&host.project, &Options::default(), &Muted(host.ui));
+    let scope = config.map(|config| config.build_scope()).unwrap_or_default();
     let needs = match args.work {
-        DoctorPurpose::Build => needs::build(trust),
+        DoctorPurpose::Build => needs::build(&scope),
         DoctorPurpose::BootTest => needs::boot_test(),
-        DoctorPurpose::Reproduce => [needs::build(trust), needs::variations()].concat(),
+        DoctorPurpose::Reproduce => [needs::build(&scope), needs::variations()].concat(),
         DoctorPurpose::Mirror => vec![needs::GPGV],
         DoctorPurpose::Deploy => needs::deploy(),
-        DoctorPurpose::Check => needs::check(trust),
+        DoctorPurpose::Check => needs::check(),
     };
     let path = search_path(&host.path);
     let prepared = || if args.prepare_host { prepare::run(host) } else { Ok(()) };

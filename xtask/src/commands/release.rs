@@ -58,7 +58,7 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     // The book comes before the build, which takes minutes.
     let mdbook = MdBook::find_pinned(args.install_deps, host)?;
     if args.install_deps {
-        install::missing(&needs::build(config.has_trust()), host)?;
+        install::missing(&needs::build(&config.build_scope()), host)?;
     }
     // In a folder of its own, which nobody else renders to meanwhile.
     let book = Temporary::create(&temporary_folder()?, paths::TEMPORARY)?;

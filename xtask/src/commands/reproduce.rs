@@ -13,13 +13,15 @@ use netboot_loaders::build::plan::Plan;
 use netboot_loaders::build::reference_builds::{self, RecognisedBuild, ReferenceBuild, recognise};
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
-use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed_of, printable};
+use netboot_loaders::loader::target::Loader;
+use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed_names, listed_of, printable};
 use netboot_loaders::reproduce::bytes::{ByteDifference, MAX_LOADER};
 use netboot_loaders::reproduce::published::PublishedTree;
 use netboot_loaders::reproduce::rebuild::RebuildContext;
 use netboot_loaders::reproduce::report::{BuildTime, LoaderDifference, ReproduceReport, ReproduceVerdict};
 use netboot_loaders::reproduce::variation::{Capabilities, Variation};
-use netboot_loaders::toolchain::needs;
+use netboot_loaders::toolchain::cross::CrossCompiler;
+use netboot_loaders::toolchain::{install_lines, needs};
 use netboot_loaders::{clean, reproduce};
 use serde_json::json;
 
@@ -38,7 +40,7 @@ const SHOWN: usize = 120;
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     let mut config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(config.has_trust()), host)?;
+        install::missing(&needs::build(&config.build_scope()), host)?;
         install::missing(&needs::variations(), host)?;
     }
     let capabilities = Capabilities::find(&host.path, host.ui);
@@ -57,7 +59,7 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     }
     let variations = requested(args, &capabilities, host)?;
     if args.all_loaders {
-        config.sites = config.sites.with_all_loaders();
+        config.sites = config.sites.with_loaders(&buildable(host));
     }
     let cache = host.cache()?;
     let references = std::mem::take(&mut config.references);
@@ -68,6 +70,26 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
         record(name, &plan, &report, host)?;
     }
     conclude(args, &recognise(&plan, &report.manifest.files, &references), &report, host)
+}
+
+/// Returns the loaders that the compilers of this host can build, and warns about the others.
+fn buildable(host: &Host<'_>) -> Vec<Loader> {
+    let lacking = |loader: &Loader| CrossCompiler::of(loader.platform().arch()).filter(|it| !it.is_in(&host.path));
+    let (buildable, others): (Vec<Loader>, Vec<Loader>) =
+        Loader::ALL.into_iter().partition(|loader| lacking(loader).is_none());
+    let mut compilers: Vec<&CrossCompiler> = others.iter().filter_map(lacking).collect();
+    compilers.dedup();
+    for compiler in compilers {
+        let names = others.iter().filter(|loader| lacking(loader) == Some(compiler)).map(|it| it.as_str());
+        let left_out = listed_names(&names.collect::<Vec<_>>());
+        let warning =
+            Diagnostic::new(format!("{left_out} are left out: found no `{}gcc`", compiler.prefix(&host.path)));
+        let needs = compiler.needs();
+        host.ui.warn(
+            install_lines(&needs.iter().collect::<Vec<_>>(), &host.path).into_iter().fold(warning, Diagnostic::help),
+        );
+    }
+    buildable
 }
 
 /// Builds and compares, in a folder of the cache that is locked meanwhile.
@@ -148,11 +170,12 @@ fn list(capabilities: &Capabilities, host: &Host<'_>) {
 }
 
 fn record(name: &str, plan: &Plan, report: &ReproduceReport, host: &Host<'_>) -> Result<(), Failure> {
-    let Some(known) = ReferenceBuild::of(name, plan, &report.manifest.files) else {
+    let builds = ReferenceBuild::of(name, plan, &report.manifest.files);
+    if builds.is_empty() {
         let text = "found no loader in the root of the tree that is built in the default configuration and without patches, wanted one to record";
         return Err(Failure::new(Class::Failure, text));
-    };
-    reference_builds::record(&host.project, known, &PUBLISHED).map_err(build_loaders::Error::from)?;
+    }
+    reference_builds::record(&host.project, builds, &PUBLISHED).map_err(build_loaders::Error::from)?;
     host.ui.print(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
     Ok(())
 }

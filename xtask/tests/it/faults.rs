@@ -15,6 +15,9 @@ netboot_fixtures::tests! {
     a_secret_is_warned_of_where_it_is_written,
     a_missing_tool_is_named_before_anything_is_fetched,
     a_compiler_that_is_too_old_is_refused,
+    a_missing_cross_compiler_is_named_with_its_packages,
+    a_cache_that_others_can_write_to_is_named,
+    the_next_step_is_about_the_tree_that_was_built,
     a_build_that_fails_says_why_and_where_to_look,
     a_loader_that_is_none_does_not_get_into_a_tree,
     a_header_that_ipxe_does_not_read_is_refused,
@@ -209,6 +212,43 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     hint: or run the command with `--install-deps`, which installs it
     ");
     assert!(!project.path("cache/ipxe.git").exists() && !project.path("cache/blobs").exists());
+}
+
+fn a_missing_cross_compiler_is_named_with_its_packages() {
+    let project = Project::new();
+    project.sites("[default]\nloaders = [\"loong64/ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    if skip::program("loongarch64-linux-gnu-gcc").is_ok() {
+        return;
+    }
+    let error = project.build(&[]).error(4);
+    let wanted = "found no usable `loong64 gcc` (compiles iPXE for loong64): not found\n\
+                  found no usable `loong64 binutils` (links loaders for loong64): not found\n";
+    assert!(error.starts_with(wanted), "{error}");
+}
+
+fn a_cache_that_others_can_write_to_is_named() {
+    let project = Project::new();
+    let cache = project.path("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = project.build(&[]).warned();
+    let wanted = format!("warning: every user can write to the cache `{cache}`, and so decides what is built\n");
+    assert!(ran.stderr.contains(&wanted), "{}", ran.stderr);
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o755)).unwrap();
+    project.build(&[]).success();
+    // Only root can give a folder away.
+    if std::os::unix::fs::chown(&cache, Some(65_534), None).is_ok() {
+        let ran = project.build(&[]).warned();
+        assert!(ran.stderr.contains("warning: the user number 65534 can write to the cache `"), "{}", ran.stderr);
+    }
+}
+
+fn the_next_step_is_about_the_tree_that_was_built() {
+    let project = Project::new();
+    let out = project.path("my trees/a");
+    let ran = project.build(&["--out", out.as_str()]).success();
+    assert!(ran.stdout.contains(&format!(" boot-test '{out}'`, then `")), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!(" deploy --tree '{out}' TARGET`\n")), "{}", ran.stdout);
 }
 
 fn a_compiler_that_is_too_old_is_refused() {

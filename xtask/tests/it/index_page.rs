@@ -8,10 +8,10 @@ use camino::Utf8PathBuf;
 use netboot_fixtures::project::Project;
 use netboot_fixtures::server::{Responder, ServedRequest, TestServer};
 use netboot_fixtures::skip::program;
-use netboot_loaders::boot_test::case::Firmware;
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::html;
 use netboot_loaders::boot_test::report::json::{Attempt, BootReport, CaseOutcome, CaseReport, ReachedPhases};
+use netboot_loaders::loader::target::Platform;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -319,7 +319,7 @@ fn case(outcome: CaseOutcome, reason: Option<&str>) -> CaseReport {
         loader: "ipxe.efi".into(),
         sha256: "0123456789abcdef".repeat(4),
         site: None,
-        firmware: Firmware::Uefi,
+        platform: Platform::EfiX64,
         expected: "reaches userland through http://192.0.2.1/a/rather/long/address/without/a/space/boot.ipxe".into(),
         outcome,
         reason: reason.map(ToOwned::to_owned),

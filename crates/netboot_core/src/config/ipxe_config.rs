@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use netboot_script::Feature;
+use netboot_script::{BuildKind, Feature};
 
 use crate::base::fs;
 use crate::digest::Sha256Digest;
-use crate::loader::target::{Loader, Platform};
+use crate::loader::target::{Arch, Loader, Platform};
 
 /// The name of the configuration with iPXE's own defaults.
 pub const DEFAULT: &str = "default";
@@ -44,7 +44,13 @@ impl IpxeConfig {
     /// Returns the platforms for which `loaders` with this configuration lack `feature`, each with the macro to define.
     pub fn lacks(&self, feature: &Feature, loaders: &[Loader]) -> impl Iterator<Item = (Platform, &'static str)> {
         Platform::ALL.into_iter().filter_map(|platform| {
-            let name = feature.availability.missing(platform == Platform::EfiX64)?;
+            let kind = match (platform, platform.arch()) {
+                (Platform::Bios, _) => BuildKind::Bios,
+                (_, Arch::I386 | Arch::X86_64) => BuildKind::EfiX86,
+                (_, Arch::Arm64) => BuildKind::EfiArm64,
+                _ => BuildKind::EfiOther,
+            };
+            let name = feature.availability.missing(kind)?;
             let built = loaders.iter().any(|loader| loader.platform() == platform);
             (built && !self.defines(name)).then_some((platform, name))
         })

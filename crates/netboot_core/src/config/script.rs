@@ -202,12 +202,17 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
 pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Platform) -> Diagnostic {
     let why = match feature.availability {
         Availability::OnRequest(_) => "which no build has on its own",
+        Availability::X86Only(_) => "which is for x86 alone",
+        Availability::OtherThanX86(_) => "which builds for x86 do not have on their own",
+        Availability::Arm64Only(_) => "which only builds for 64-bit ARM have on their own",
         _ => "which a BIOS build does not have on its own",
     };
-    location.finding(
-        format!("`{}` needs `{name}`, {why}: the {platform} loaders would stop there", feature.name),
-        format!("name a configuration that has `#define {name}` with `config`, or leave those loaders out"),
-    )
+    let message = format!("`{}` needs `{name}`, {why}: the {platform} loaders would stop there", feature.name);
+    let help = match feature.availability {
+        Availability::X86Only(_) => "give those loaders a script of their own, or leave them out".to_owned(),
+        _ => format!("name a configuration that has `#define {name}` with `config`, or leave those loaders out"),
+    };
+    location.finding(message, help)
 }
 
 /// The origins of a script's parts.

@@ -57,12 +57,12 @@ impl Sites {
         self.default.iter().chain(&self.sites)
     }
 
-    /// Returns this configuration without sites, and with all loaders in the root of the tree.
+    /// Returns this configuration without sites, and with `loaders` in the root of the tree.
     #[must_use]
-    pub fn with_all_loaders(mut self) -> Self {
+    pub fn with_loaders(mut self, loaders: &[Loader]) -> Self {
         self.sites.clear();
         if let Some(site) = &mut self.default {
-            site.loaders = Loader::ALL.into();
+            site.loaders = loaders.into();
         }
         self
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::loader::target::{Loader, Platform};
+use super::target::{Arch, Loader, Platform};
 
 /// A file type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,19 +24,6 @@ pub enum FileKind {
     Data,
 }
 
-/// A CPU architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arch {
-    /// 32-bit x86.
-    I386,
-    /// 64-bit x86.
-    #[serde(rename = "x86-64")]
-    X86_64,
-    /// 64-bit ARM.
-    Arm64,
-}
-
 impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -46,16 +33,6 @@ impl fmt::Display for FileKind {
             Self::SyslinuxModule => "a syslinux module",
             Self::Text => "a text",
             Self::Data => "data",
-        })
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::I386 => "i386",
-            Self::X86_64 => "x86-64",
-            Self::Arm64 => "arm64",
         })
     }
 }
@@ -109,6 +86,9 @@ fn portable_executable(content: &[u8]) -> Option<Arch> {
         0x014c => Some(Arch::I386),
         0x8664 => Some(Arch::X86_64),
         0xaa64 => Some(Arch::Arm64),
+        0x01c2 => Some(Arch::Arm32),
+        0x5064 => Some(Arch::Riscv64),
+        0x6264 => Some(Arch::Loong64),
         _ => None,
     }
 }
@@ -137,10 +117,9 @@ pub fn describe(content: &[u8]) -> String {
 /// Returns the expected type of `loader`.
 #[must_use]
 pub fn loader_kind(loader: Loader) -> (FileKind, Arch) {
-    match loader.platform() {
-        Platform::Bios => (FileKind::IpxeNbp, Arch::I386),
-        Platform::EfiX64 => (FileKind::EfiApplication, Arch::X86_64),
-    }
+    let platform = loader.platform();
+    let kind = if platform == Platform::Bios { FileKind::IpxeNbp } else { FileKind::EfiApplication };
+    (kind, platform.arch())
 }
 
 /// Returns the expected type of a syslinux file called `name`. Names without a meaning for syslinux are data.

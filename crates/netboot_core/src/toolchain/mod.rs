@@ -1,5 +1,6 @@
 //! The programs and headers that this tool needs on the host: which ones, whether they are present, and their identity.
 
+pub mod cross;
 pub mod needs;
 pub mod packages;
 pub mod probe;
@@ -16,6 +17,7 @@ use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
+use crate::loader::target::Arch;
 
 /// The tools that a build uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +59,18 @@ impl Toolchain {
         valid.then_some(known).inspect(|_| fs::touch(&record))
     }
 
-    /// Returns the tools that affect a build. The tool that only reads certificates counts only with `trust`.
-    pub fn relevant(&self, trust: bool) -> impl Iterator<Item = &Tool> {
-        self.tools.iter().filter(move |tool| trust || tool.name != needs::OPENSSL.name)
+    /// Returns the tools that affect loaders for `arch`. The tool that only reads certificates counts only with `trust`.
+    pub fn relevant(&self, arch: Arch, trust: bool) -> impl Iterator<Item = &Tool> {
+        let counts =
+            move |tool: &&Tool| cross::affects(&tool.name, arch) && (trust || tool.name != needs::OPENSSL.name);
+        self.tools.iter().filter(counts)
     }
 
-    /// Returns a digest of the versions and contents of the [relevant](Self::relevant) tools, independent of their paths.
+    /// Returns a digest of the versions and contents of the [relevant](Self::relevant) tools of a build for `arch` without
+    /// certificates. It is independent of their paths.
     #[must_use]
-    pub fn digest(&self, trust: bool) -> Sha256Digest {
-        let mut lines = String::new();
-        for tool in self.relevant(trust) {
-            lines += &tool.lines();
-        }
+    pub fn digest(&self, arch: Arch) -> Sha256Digest {
+        let lines: String = self.relevant(arch, false).map(Tool::lines).collect();
         Sha256Digest::of(lines.as_bytes())
     }
 }

@@ -1,5 +1,10 @@
 //! Programs and headers that this tool needs, their purpose, and the packages that provide them.
 
+use std::collections::BTreeSet;
+
+use super::cross::{self, CrossCompiler, OLDEST_GCC};
+use crate::loader::target::Arch;
+
 /// A required program, header or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -16,12 +21,24 @@ pub struct Need {
 /// A test that finds and identifies a needed program or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// GCC for x86-64, of at least this major version.
-    Gcc(u32),
+    /// GCC, found with the first of these prefixes that exists.
+    Gcc {
+        /// The oldest major version.
+        oldest: u32,
+        /// The beginning of the machine that it compiles for.
+        machine: &'static str,
+        /// The prefixes; an empty one for the host's own compiler.
+        prefixes: &'static [&'static str],
+    },
     /// A program that, run with these arguments, prints this text in its first line of output.
     Program(&'static str, &'static [&'static str], &'static str),
-    /// Several programs; the first one reports the version.
-    Programs(&'static [&'static str]),
+    /// Several programs, found with the first of these prefixes that exists; the first one reports the version.
+    Programs {
+        /// The prefixes; an empty one for the host's own programs.
+        prefixes: &'static [&'static str],
+        /// Their names without prefix.
+        names: &'static [&'static str],
+    },
     /// A C program that compiles, links with the libraries, runs, and prints a version.
     Compiles {
         /// The source code.
@@ -40,18 +57,20 @@ pub enum Probe {
     Kernel(&'static [&'static str], &'static str),
 }
 
+/// Prefix of the host's own programs.
+const OWN: &[&str] = &[""];
+
 const GCC: Need = Need {
     name: "gcc",
     purpose: "compiles iPXE and its build tools",
     packages: ["gcc", "gcc", "gcc", "gcc", "gcc"],
-    // `-ffile-prefix-map`, which keeps the build path out of the loaders, requires GCC 8.
-    test: Probe::Gcc(8),
+    test: Probe::Gcc { oldest: OLDEST_GCC, machine: std::env::consts::ARCH, prefixes: OWN },
 };
 const BINUTILS: Need = Need {
     name: "binutils",
     purpose: "assembles and links the loaders",
     packages: ["binutils"; 5],
-    test: Probe::Programs(&["ld", "as", "ar", "objcopy", "objdump", "ranlib", "nm"]),
+    test: Probe::Programs { prefixes: OWN, names: cross::BINUTILS },
 };
 const MAKE: Need = Need {
     name: "make",
@@ -85,7 +104,10 @@ const COREUTILS: Need = Need {
     name: "coreutils",
     purpose: "computes build ids and checksums",
     packages: ["coreutils"; 5],
-    test: Probe::Programs(&["sort", "cksum", "cut", "printf", "sha256sum", "touch", "truncate"]),
+    test: Probe::Programs {
+        prefixes: OWN,
+        names: &["sort", "cksum", "cut", "printf", "sha256sum", "touch", "truncate"],
+    },
 };
 const LIBC: Need = Need {
     name: "libc headers",
@@ -137,19 +159,30 @@ const GPG: Need = Need {
     test: Probe::Program("gpg", &["--version"], "gpg (GnuPG)"),
 };
 
-/// Returns the needs of a build; `trust` tells whether it embeds certificates.
+/// What a build needs tools for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildScope {
+    /// Whether it embeds certificates.
+    pub trust: bool,
+    /// The CPUs that it compiles for.
+    pub archs: BTreeSet<Arch>,
+}
+
+/// Returns the needs of a build of `scope`.
 #[must_use]
-pub fn build(trust: bool) -> Vec<Need> {
+pub fn build(scope: &BuildScope) -> Vec<Need> {
     let mut needs = vec![GCC, BINUTILS, MAKE, PERL, AWK, SED, COREUTILS, LIBC, LZMA];
-    needs.extend(trust.then_some(OPENSSL));
+    needs.extend(scope.trust.then_some(OPENSSL));
+    let mut cross: Vec<&CrossCompiler> = scope.archs.iter().filter_map(|arch| CrossCompiler::of(*arch)).collect();
+    cross.dedup();
+    needs.extend(cross.into_iter().flat_map(CrossCompiler::needs));
     needs
 }
 
-/// Returns the needs of the checks; `trust` is as for [`build`]. A check with an unmet need is skipped and reported.
+/// Returns the needs of the checks. A check with an unmet need is skipped and reported.
 #[must_use]
-pub fn check(trust: bool) -> Vec<Need> {
-    let mut needs = build(trust);
-    needs.extend((!trust).then_some(OPENSSL));
+pub fn check() -> Vec<Need> {
+    let mut needs = build(&BuildScope { trust: true, archs: [Arch::X86_64, Arch::Arm64].into() });
     needs.extend(boot_test());
     needs.extend(variations());
     needs.extend([servers(), tree_servers(), deploy()].concat());
@@ -212,18 +245,6 @@ fn of_tests() -> Vec<Need> {
             test: Probe::Program("bindfs", &["--version"], "bindfs"),
         },
         Need {
-            name: "aarch64 gcc",
-            purpose: "builds loaders for ARM, to compare stamped ones with",
-            packages: [
-                "gcc-aarch64-linux-gnu",
-                "gcc-aarch64-linux-gnu",
-                "aarch64-linux-gnu-gcc",
-                "cross-aarch64-gcc14",
-                "gcc-aarch64-none-elf",
-            ],
-            test: Probe::Program("aarch64-linux-gnu-gcc", &["--version"], "gcc"),
-        },
-        Need {
             name: "python",
             purpose: "installs the linters of the workflows",
             packages: ["python3 python3-venv", "python3", "python", "python3", "python3"],
@@ -273,6 +294,7 @@ pub const SSHD: &[&str] = &["/usr/sbin/sshd", "/usr/bin/sshd"];
 /// Paths of libfaketime in Debian, Fedora, openSUSE, Arch and Alpine.
 pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib64/faketime/libfaketime.so.1",
     "/usr/lib64/libfaketime.so.1",
     "/usr/lib/faketime/libfaketime.so.1",

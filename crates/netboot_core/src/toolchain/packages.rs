@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn install_lines_name_each_package_once() {
-        let needs = needs::build(true);
+        let needs = needs::build(&needs::BuildScope { trust: true, ..needs::BuildScope::default() });
         let needs: Vec<&Need> = needs.iter().collect();
         assert_eq!(
             Manager::Apt.install_line(&needs),

@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::cross::prefix;
 use super::needs::{Need, Probe};
 use super::tool::{Error, Fingerprint, Tool};
 use crate::base::fs;
@@ -51,9 +52,9 @@ impl Need {
     pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<ProbeStatus, Error> {
         let prober = Prober { need: self, path, progress };
         let status = match self.test {
-            Probe::Gcc(minimum) => prober.gcc(minimum),
+            Probe::Gcc { oldest, machine, prefixes } => prober.gcc(oldest, machine, prefixes),
             Probe::Program(name, args, wanted) => prober.program(name, args, wanted),
-            Probe::Programs(names) => prober.programs(names),
+            Probe::Programs { prefixes, names } => prober.programs(prefixes, names),
             Probe::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header)?,
             Probe::File(candidates) => prober.file(candidates),
             Probe::Static(names) => prober.without_libraries(names),
@@ -95,9 +96,10 @@ impl Prober<'_> {
         tool.map_or(ProbeStatus::Missing, ProbeStatus::Found)
     }
 
-    fn gcc(&self, minimum: u32) -> ProbeStatus {
-        let Some(program) = find_program("gcc", self.path) else { return ProbeStatus::Missing };
-        let wanted = format!("GCC {minimum} or later for x86_64");
+    fn gcc(&self, oldest: u32, machine: &str, prefixes: &'static [&'static str]) -> ProbeStatus {
+        let find = |prefix| find_program(&format!("{prefix}gcc"), self.path);
+        let Some(program) = prefix(prefixes, "gcc", self.path).and_then(find) else { return ProbeStatus::Missing };
+        let wanted = format!("GCC {oldest} or later for {machine}");
         let lines = self.output(&program, &["--version"]).unwrap_or_default();
         let Some(version) =
             lines.first().filter(|_| lines.iter().any(|line| line.contains("Free Software Foundation")))
@@ -107,12 +109,12 @@ impl Prober<'_> {
         let answer =
             |args: &[&str]| self.output(&program, args).and_then(|lines| lines.into_iter().next()).unwrap_or_default();
         let major = answer(&["-dumpversion"]).split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if major.is_none_or(|major| major < minimum) {
+        if major.is_none_or(|major| major < oldest) {
             return unfit(version, wanted);
         }
-        let machine = answer(&["-dumpmachine"]);
-        if !machine.starts_with("x86_64") {
-            return unfit(format!("GCC for {machine}"), wanted);
+        let target = answer(&["-dumpmachine"]);
+        if !target.starts_with(machine) {
+            return unfit(format!("GCC for {target}"), wanted);
         }
         let compiler = Utf8PathBuf::from(answer(&["-print-prog-name=cc1"]));
         if !compiler.is_absolute() {
@@ -136,16 +138,22 @@ impl Prober<'_> {
         }
     }
 
-    fn programs(&self, names: &[&str]) -> ProbeStatus {
-        let found: Vec<_> = names.iter().map(|name| (name, find_program(name, self.path))).collect();
-        if let Some((name, _)) = found.iter().find(|(_, program)| program.is_none()) {
-            return if found.iter().all(|(_, program)| program.is_none()) {
+    fn programs(&self, prefixes: &'static [&'static str], names: &[&str]) -> ProbeStatus {
+        let usual = prefixes.first().copied().unwrap_or_default();
+        let prefix = names.iter().find_map(|name| prefix(prefixes, name, self.path)).unwrap_or(usual);
+        let find = |name: &&str| {
+            let name = format!("{prefix}{name}");
+            (find_program(&name, self.path), name)
+        };
+        let found: Vec<_> = names.iter().map(find).collect();
+        if let Some((_, name)) = found.iter().find(|(program, _)| program.is_none()) {
+            return if found.iter().all(|(program, _)| program.is_none()) {
                 ProbeStatus::Missing
             } else {
                 unfit(format!("no `{name}`"), "all of it")
             };
         }
-        let programs: Vec<Utf8PathBuf> = found.into_iter().filter_map(|(_, program)| program).collect();
+        let programs: Vec<Utf8PathBuf> = found.into_iter().filter_map(|(program, _)| program).collect();
         let version = self.output(&programs[0], &["--version"]).and_then(|lines| lines.into_iter().next());
         self.found(version.unwrap_or_default(), &programs[0], &programs[1..])
     }

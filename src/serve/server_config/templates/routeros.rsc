@@ -25,7 +25,7 @@
 # What machines are told. A value that looks like an address stands in s'...': else it would be sent as four bytes.
 /ip dhcp-server option
 {{ option("netboot-66", 66, tftp_server | string | ros_value) -}}
-{% for client in clients if client.code in [0, 7] or client.http %}
+{% for client in clients if client.first or client.http %}
 {{ option("netboot-67-" ~ client.tag, 67, client.loader | ros_value) -}}
 {% if client.http %}
 {{ option("netboot-60-" ~ client.tag, 60, "HTTPClient" | ros_value) -}}
@@ -46,14 +46,14 @@
 
 /ip dhcp-server option sets
 {% set common_option = ["netboot-17"] if common else [] %}
-{% for client in clients if client.code in [0, 7] %}
-{{ set_of("netboot-" ~ ("bios" if client.code == 0 else "uefi"), ["netboot-66", "netboot-67-" ~ client.tag] + common_option) -}}
+{% for client in clients if client.first %}
+{{ set_of("netboot-" ~ client.firmware, ["netboot-66", "netboot-67-" ~ client.tag] + common_option) -}}
 {% endfor %}
 {% for client in clients if client.http %}
 {{ set_of("netboot-" ~ client.tag, ["netboot-60-" ~ client.tag, "netboot-67-" ~ client.tag] + common_option) -}}
 {% endfor %}
 {% for host in hosts if host.own_loader or host.own_boot %}
-{{ set_of("netboot-" ~ host.tag, ["netboot-66", "netboot-67-" ~ (host.tag if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7"))] + (["netboot-17-" ~ host.tag if host.own_boot else "netboot-17"] if host.second else [])) -}}
+{{ set_of("netboot-" ~ host.tag, ["netboot-66", "netboot-67-" ~ (host.tag if host.own_loader else host.clients[0].tag)] + (["netboot-17-" ~ host.tag if host.own_boot else "netboot-17"] if host.second else [])) -}}
 {% endfor %}
 
 # Much firmware takes the server from here, and not from option 66.
@@ -65,7 +65,7 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 # `print` shows whether yours knows `option-set` here. They count for each DHCP server of this router.
 /ip dhcp-server matcher
 {% for client in clients %}
-{% set told %}code=93 value=0x{{ client.bytes | replace(":", "") }} option-set=netboot-{{ client.tag if client.http else ("bios" if client.code == 0 else "uefi") }}{% endset %}
+{% set told %}code=93 value=0x{{ client.bytes | replace(":", "") }} option-set=netboot-{{ client.tag if client.http else client.firmware }}{% endset %}
 :if ([:len [find name="netboot-{{ client.tag }}"]] = 0) do={ add name="netboot-{{ client.tag }}" {{ told }} } else={ set [find name="netboot-{{ client.tag }}"] {{ told }} }
 {% endfor %}
 {% else %}

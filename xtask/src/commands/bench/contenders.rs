@@ -126,7 +126,11 @@ impl BenchContext<'_> {
     /// Returns a source tree in which all loaders were built before. It is kept for the next measurement.
     pub fn built_stock_tree(&self) -> Result<Utf8PathBuf, Failure> {
         let root = self.scratch.join("stock");
-        let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
+        let made = format!(
+            "{} {}\n",
+            self.inputs.pins.ipxe.commit,
+            self.inputs.toolchain.digest(netboot_loaders::toolchain::cross::host())
+        );
         let mark = root.join("made");
         if fs::read_if_exists(&mark)?.is_none_or(|found| found != made.as_bytes()) {
             self.print("making loaders with stock make once, to have a tree that is built");

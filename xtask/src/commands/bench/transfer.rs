@@ -9,7 +9,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
-use netboot_loaders::boot_test::case::{Firmware, NicSetup};
+use netboot_loaders::boot_test::case::NicSetup;
 use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -19,6 +19,7 @@ use netboot_loaders::boot_test::web::own::OwnWebServer;
 use netboot_loaders::boot_test::web::pages::{ListenAddress, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::loader::target::Loader;
+use netboot_loaders::loader::target::Platform;
 
 use super::BenchContext;
 use super::contenders::sites_toml;
@@ -68,11 +69,12 @@ pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
     // From here on, this process has a network of its own and no access to any other.
     let lane = Lane { bench, tools: &tools, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
     let mut rows = Vec::new();
-    for (loader, firmware) in [("ipxe.pxe", Firmware::Bios), ("ipxe.efi", Firmware::Uefi), (PXELINUX, Firmware::Bios)] {
+    for (loader, platform) in [("ipxe.pxe", Platform::Bios), ("ipxe.efi", Platform::EfiX64), (PXELINUX, Platform::Bios)]
+    {
         let label = format!("{MEGABYTES} MB over HTTP through {loader}");
         let [mut http, mut tftp] = PROTOCOLS.map(|protocol| {
             let lane = &lane;
-            move || lane.load(loader, firmware, protocol)
+            move || lane.load(loader, platform, protocol)
         });
         let times = bench.compare(&label, true, &mut [("HTTP", &mut http), ("TFTP", &mut tftp)])?;
         rows.push(Row::timed(&label, &times[0], "over TFTP", &times[1]));
@@ -110,7 +112,7 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     /// Boots a machine into `loader` and returns how many seconds the file took.
-    fn load(&self, loader: &str, firmware: Firmware, protocol: &str) -> Result<f64, Failure> {
+    fn load(&self, loader: &str, platform: Platform, protocol: &str) -> Result<f64, Failure> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
         let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_nic_root_path: None };
         let folder = self.bench.empty_scratch_dir("machine")?;
@@ -121,7 +123,7 @@ impl Lane<'_> {
         fs::symlink(&self.bench.tree(), &folder.join(SERVED))?;
         // A thread of its own, since it enters a network of its own.
         let took = std::thread::scope(|scope| {
-            let boot = scope.spawn(|| self.boot(&folder, firmware, &offer, marks));
+            let boot = scope.spawn(|| self.boot(&folder, platform, &offer, marks));
             boot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         fs::remove_dir_all(&folder)?;
@@ -129,7 +131,7 @@ impl Lane<'_> {
     }
 
     /// Runs the machine and its servers until the file is loaded.
-    fn boot(&self, folder: &Utf8Path, firmware: Firmware, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
+    fn boot(&self, folder: &Utf8Path, platform: Platform, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { tools, network, .. } = self;
         self.namespace.network(&tools.ip, network, (&[], false), self.bench.host.ui)?;
         let (sender, notes) = mpsc::channel();
@@ -137,7 +139,7 @@ impl Lane<'_> {
         let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
-        let _machine = Machine::start((firmware, NicSetup::Single), tools, Accelerator::Tcg, folder, &sink)?;
+        let _machine = Machine::start((platform, NicSetup::Single), tools, Accelerator::Tcg, folder, &sink)?;
         self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 

@@ -4,6 +4,8 @@
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
+use camino::Utf8PathBuf;
+
 use netboot_fixtures::mirror::MirrorProject;
 use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::recipe::{NETWORK, project};
@@ -17,12 +19,15 @@ netboot_fixtures::tests! {
     isc_dhcpd,
     kea_over_http,
     isc_dhcpd_over_http,
+    kea_for_each_firmware,
+    isc_dhcpd_for_each_firmware,
     caddy,
     nginx,
     nginx_synology,
     systemd_units_of_a_mirror,
     ; slow:
     dnsmasq_over_http,
+    dnsmasq_for_each_firmware,
 }
 
 /// Runs `server` with `arguments` in the folder with the recipe `kind`, and checks that it accepts the recipe.
@@ -73,11 +78,10 @@ const DNSMASQ: &str = "sed -i \"s|^tftp-root=.*|tftp-root=$PWD|\" netboot-dnsmas
                        exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --port=0 --dhcp-leasefile=leases";
 const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
                    export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
-const DHCPD: &str = ": > leases; exec dhcpd -f -cf dhcpd.conf -lf leases -pf pid veth0";
+const DHCPD: &str = ": > leases; exec dhcpd -d -f -cf dhcpd.conf -lf leases -pf pid veth0";
 
-/// Two networks connected by a cable: the server is in one, and in the other a client that acts like UEFI HTTP boot
-/// firmware and does not ask for option 60 (`-o`). The reply is written to the file `told`.
-const HTTP_CLIENT: &str = "\
+/// Two networks connected by a cable: the server is in one, and in the other clients.
+const CABLE: &str = "\
 set -e
 ip link add veth0 type veth peer name veth1
 ip address add 192.0.2.1/24 dev veth0
@@ -90,31 +94,95 @@ nsenter -t $there -n ip link set veth1 up
 ( SERVER ) > server.log 2>&1 & server=$!
 printf '#!/bin/sh\\nif [ $1 = bound ]; then env > told; fi\\n' > tell
 chmod +x tell
+";
+
+/// Client that acts like UEFI HTTP boot firmware and does not ask for option 60 (`-o`). The reply is written to the file
+/// `told`.
+const HTTP_CLIENT: &str = "\
 nsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -o -O subnet \\
     -V HTTPClient:Arch:00016:UNDI:003001 -x 0x5d:0010 -s ./tell
 ";
 
-/// HTTP boot firmware must get option 60 from `server` whether or not it asks for it.
-fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
-    for name in [server, "busybox", "ip", "nsenter"] {
-        program(name)?;
-    }
-    networks()?;
-    let project = project();
-    project.write(
-        "embed-scripts/network.toml",
-        "subnet = \"192.0.2.0/24\"\ntftp-server = \"192.0.2.1\"\nhttp-url = \"http://192.0.2.1/tftp\"\n\
-         ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n",
-    );
+/// Writes the recipe `kind` of `project`, starts its server with the command `start`, and runs `clients` on the other
+/// end of a cable. Returns the folder, and what was printed.
+fn served(project: &Project, kind: &str, start: &str, clients: &str) -> (Utf8PathBuf, String) {
     let folder = project.path("out");
     project.run(["recipe", kind, "--out", folder.as_str()]).warned();
-    let script = HTTP_CLIENT.replace("SERVER", start);
+    let script = format!("{CABLE}{clients}").replace("SERVER", start);
     let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("unshare");
     command.args(["-rn", "sh", "-c", &script]).current_dir(&folder).env("PATH", path);
     let output = command.output().unwrap();
+    (folder, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Checks that `server` and the programs of [`CABLE`] are there.
+fn can_serve(server: &str) -> Result<(), String> {
+    for name in [server, "busybox", "ip", "nsenter"] {
+        program(name)?;
+    }
+    networks()
+}
+
+/// The tree of each server has a loader for each platform but two. Firmware gets that of its CPU by its value of option
+/// 93, and none where there is none; 41 is of no platform.
+fn for_each_firmware(kind: &str, server: &str, start: &str) -> Result<(), String> {
+    can_serve(server)?;
+    let project = project();
+    project.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"snponly.efi\", \"i386/ipxe.efi\", \"arm64/snponly.efi\", \
+         \"riscv64/ipxe.efi\"]\nscript = \"boot.ipxe\"\n",
+    );
+    project.write("embed-scripts/network.toml", ON_A_CABLE);
+    let codes = [0, 6, 7, 9, 10, 11, 15, 16, 18, 19, 27, 28, 39, 40, 41];
+    let client = |code: u16| {
+        let class = if [15, 16, 18, 19, 28, 40].contains(&code) { "HTTPClient" } else { "PXEClient" };
+        format!(
+            "rm -f told\nnsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -O bootfile \\\n    \
+             -V {class}:Arch:{code:05}:UNDI:003001 -x 0x5d:{code:04x} -s ./tell\n\
+             echo \"{code} $(sed -n 's/^boot_*file=//p' told | head -n 1)\" >> answers\n"
+        )
+    };
+    let (folder, said) = served(&project, kind, start, &codes.map(client).concat());
     let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let answers = std::fs::read_to_string(folder.join("answers")).unwrap_or_default();
+    println!("{kind}:\n{answers}");
+    let http = "http://192.0.2.1/tftp";
+    let wanted = format!(
+        "0 ipxe.pxe\n6 i386/ipxe.efi\n7 snponly.efi\n9 snponly.efi\n10 \n11 arm64/snponly.efi\n15 {http}/i386/ipxe.efi\n\
+         16 {http}/snponly.efi\n18 \n19 {http}/arm64/snponly.efi\n27 riscv64/ipxe.efi\n28 {http}/riscv64/ipxe.efi\n\
+         39 \n40 \n41 \n"
+    );
+    assert_eq!(answers, wanted, "{said}\n{log}");
+    if kind == "isc-dhcpd" {
+        assert!(log.contains("10: ARM32 UEFI: the tree has no loader") && !log.contains("11: "), "{log}");
+    }
+    Ok(())
+}
+
+fn dnsmasq_for_each_firmware() -> Result<(), String> {
+    for_each_firmware("dnsmasq", "dnsmasq", DNSMASQ)
+}
+
+fn kea_for_each_firmware() -> Result<(), String> {
+    for_each_firmware("kea", "kea-dhcp4", KEA)
+}
+
+fn isc_dhcpd_for_each_firmware() -> Result<(), String> {
+    for_each_firmware("isc-dhcpd", "dhcpd", DHCPD)
+}
+
+/// Network of a server on [`CABLE`].
+const ON_A_CABLE: &str = "subnet = \"192.0.2.0/24\"\ntftp-server = \"192.0.2.1\"\nhttp-url = \"http://192.0.2.1/tftp\"\n\
+     ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n";
+
+/// HTTP boot firmware must get option 60 from `server` whether or not it asks for it.
+fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
+    can_serve(server)?;
+    let project = project();
+    project.write("embed-scripts/network.toml", ON_A_CABLE);
+    let (folder, said) = served(&project, kind, start, HTTP_CLIENT);
+    let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
     let told = std::fs::read_to_string(folder.join("told")).unwrap_or_default();
     for line in ["boot_file=http://192.0.2.1/tftp/ipxe.efi\n", "vendor=HTTPClient\n"] {
         assert!(told.contains(line), "{line} is not in:\n{told}\n{said}\n{log}");

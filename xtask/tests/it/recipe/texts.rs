@@ -27,6 +27,9 @@ netboot_fixtures::tests! {
     servers_and_machines_do_not_share_addresses,
     a_machine_may_be_called_what_other_things_are_called,
     a_machine_gets_the_loader_of_its_site_only_for_its_firmware,
+    an_address_of_the_tree_is_a_folder_that_machines_reach,
+    a_loader_whose_address_is_too_long_for_an_answer_is_not_offered,
+    a_machine_whose_firmware_the_tree_has_no_loader_for_is_named,
     what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back,
     what_a_server_would_take_for_something_else_is_said,
 }
@@ -336,6 +339,95 @@ fn servers_and_machines_do_not_share_addresses() {
     PROJECT/embed-scripts/network.toml:14: `host.ip`: found 192.168.88.10, the address of the web server
       hint: choose another address
     ");
+}
+
+fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
+    let project = project();
+    let mut all = String::new();
+    for (key, old, new) in [
+        ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10?x"),
+        ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10:+80/tftp"),
+        ("boot", "fedora-coreos.ipxe", ""),
+        ("dns", "9.9.9.9", "127.0.0.53"),
+        ("dns", "9.9.9.9", "192.168.88.255"),
+        ("http-url", "http://192.168.88.10/tftp", "http://localhost/tftp"),
+    ] {
+        let network = NETWORK.replacen(&format!("\"{old}\""), &format!("\"{new}\""), 1);
+        project.write("embed-scripts/network.toml", &network);
+        let ran = project.run(["recipe", "kea", "--out", project.path("out").as_str()]);
+        all += &format!("{key} = {new:?}\n{}", ran.stderr);
+    }
+    says!(project, all, @r#"
+    http-url = "http://192.168.88.10?x"
+    error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10?x`, wanted a path of letters, digits, `/`, `.`, `_`, `-`, `@` and `+`
+      hint: write an address that any server and DHCP option can hold
+    http-url = "http://192.168.88.10:+80/tftp"
+    error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10:+80/tftp`, wanted a port from 1 to 65535
+      hint: write an address that any server and DHCP option can hold
+    boot = ""
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: is empty
+      hint: name a script below `http-url`, or write its whole address
+    dns = "127.0.0.53"
+    error: PROJECT/embed-scripts/network.toml:7: `dns`: found 127.0.0.53, which machines reach no server at
+      hint: write IPv4 addresses of servers
+    dns = "192.168.88.255"
+    error: PROJECT/embed-scripts/network.toml:7: `dns`: found 192.168.88.255, which machines reach no server at
+      hint: write IPv4 addresses of servers
+    http-url = "http://localhost/tftp"
+    warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
+    hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
+    warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    warning: `http-url` names `localhost`, which machines take for themselves, and reach no server at
+    hint: write the address that other machines reach the server at
+    "#);
+}
+
+fn a_loader_whose_address_is_too_long_for_an_answer_is_not_offered() {
+    let project = project();
+    let folder = format!("http://192.168.88.10/{}", "x".repeat(90));
+    let network = NETWORK.split("[[host]]").next().unwrap().replacen("http://192.168.88.10/tftp", &folder, 1);
+    project.write("embed-scripts/network.toml", &network.replace("boot = \"fedora-coreos.ipxe\"\n", ""));
+    let long =
+        format!("[default]\nloaders = [\"arm64/ipxe-legacy.efi\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\n{}", "");
+    project.sites(&long);
+    let ran = project.run(["recipe", "kea"]).warned();
+    assert!(ran.stdout.contains("19: ARM64 UEFI, over HTTP: the tree has no loader."), "{}", ran.stdout);
+    assert!(ran.stdout.contains("/ipxe.efi\"") && !ran.stdout.contains("x/arm64/"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("/arm64/ipxe-legacy.efi` has 133 bytes, and the name of a boot file at most 127"),
+        "{}",
+        ran.stderr
+    );
+}
+
+fn a_machine_whose_firmware_the_tree_has_no_loader_for_is_named() {
+    let project = project();
+    let host = "[[host]]\nname = \"pi\"\nmac = \"00:50:56:00:01:05\"\nfirmware = \"uefi-arm64\"\n";
+    let network = NETWORK.split("[[host]]").next().unwrap();
+    project.write("embed-scripts/network.toml", &format!("{network}{host}"));
+    warns!(project, ["recipe", "kea"], @r"
+    warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
+    hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
+    warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    warning: the host `pi` has UEFI for arm64, which the tree has no loader for, so it is left out
+    hint: add one to `loaders`, such as `arm64/ipxe.efi`
+    hint: or correct its `firmware`
+    ");
+    project.sites("[default]\nloaders = [\"ipxe.efi\", \"arm64/snponly.efi\"]\nscript = \"class.ipxe\"\n");
+    let routeros = project.run(["recipe", "routeros"]).warned().stdout;
+    for part in [
+        "add name=\"netboot-67-arch-11\" code=67 value=\"'arm64/snponly.efi'\"",
+        "add name=\"netboot-uefi-arm64\" options=netboot-66,netboot-67-arch-11,netboot-17",
+        "add name=\"netboot-arch-11\" code=93 value=0x000b option-set=netboot-uefi-arm64",
+        "dhcp-option-set=netboot-uefi-arm64 dhcp-option=netboot-12-host-pi",
+    ] {
+        assert!(routeros.contains(part), "{part} is not in:\n{routeros}");
+    }
+    let networkd = project.run(["recipe", "systemd-networkd"]).warned().stdout;
+    assert!(networkd.contains("\nBootFilename=ipxe.efi\n"), "{networkd}");
+    assert!(networkd.contains("\n# BootFilename=arm64/snponly.efi\n"), "{networkd}");
 }
 
 fn a_machine_may_be_called_what_other_things_are_called() {

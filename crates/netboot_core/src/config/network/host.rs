@@ -45,8 +45,9 @@ pub(super) fn read(
         let mac = host.parsed("mac", "write it as in \"52:54:00:12:34:56\"", str::parse::<Mac>);
         let mac = host.require("mac", mac, "say which address its network card has");
         let ip = own_address(host, subnet_rules);
-        let platform = host.parsed("firmware", "write \"bios\" or \"uefi\"", firmware);
-        let platform = host.require("firmware", platform, "write \"bios\" or \"uefi\"");
+        let choose = format!("choose from {}", Platform::ALL.map(|it| format!("\"{}\"", it.firmware())).join(", "));
+        let platform = host.parsed("firmware", &choose, firmware);
+        let platform = host.require("firmware", platform, &choose);
         let site = host.string("site");
         if let (Some(site), Some(platform)) = (&site, &platform) {
             check_site(host, site, platform.value, &known);
@@ -122,11 +123,8 @@ fn check_site(table: &Table<'_>, at: &Located<String>, platform: Platform, known
 }
 
 fn firmware(text: &str) -> Result<Platform, String> {
-    match text {
-        "bios" => Ok(Platform::Bios),
-        "uefi" => Ok(Platform::EfiX64),
-        _ => Err(format!("found the firmware `{text}`, wanted `bios` or `uefi`")),
-    }
+    let found = Platform::ALL.into_iter().find(|platform| platform.firmware() == text);
+    found.ok_or_else(|| format!("found the firmware `{text}`, wanted the name of one"))
 }
 
 fn is_label(text: &str) -> bool {
