@@ -17,6 +17,7 @@ use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{self, Patch, Source};
 use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, lock_for_fetch};
 use crate::fetch::{source_bundle, syslinux};
+use crate::loader::target::Platform;
 use crate::publish::exchange::{self, PublishTarget, Published};
 use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
@@ -147,8 +148,12 @@ impl Config {
     #[must_use]
     pub fn build_scope(&self) -> BuildScope {
         let trust = self.sites.iter().any(|site| !site.config.trust.is_empty());
-        let loaders = self.sites.iter().flat_map(|site| site.loaders.iter());
-        BuildScope { trust, archs: loaders.map(|loader| loader.platform().arch()).collect() }
+        BuildScope { trust, archs: self.platforms().map(Platform::arch).collect() }
+    }
+
+    /// Returns the platforms of all loaders, with repetitions.
+    pub fn platforms(&self) -> impl Iterator<Item = Platform> {
+        self.sites.iter().flat_map(|site| site.loaders.iter()).map(|loader| loader.platform())
     }
 }
 

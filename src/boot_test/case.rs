@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn what_no_machine_can_run_says_so() {
         let mut arm = ipxe("ipxe.efi", Aim::Userland);
-        arm.loader.platform = Platform::EfiArm64;
-        assert_eq!(arm.obstacle(&TestNetwork::default()).unwrap(), "there is no machine with UEFI for arm64");
+        arm.loader.platform = Platform::EfiRiscv64;
+        assert_eq!(arm.obstacle(&TestNetwork::default()).unwrap(), "there is no machine with UEFI for riscv64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
         secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
         let reason = "`https://192.0.2.10/a` needs a certificate that the loader trusts, and none was given";

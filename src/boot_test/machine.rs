@@ -14,12 +14,13 @@ use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
 use super::qmp::{self, Monitor};
-use super::tools::TestTools;
+use super::tools::MachineTools;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
 use crate::config::network::Mac;
 use crate::loader::target::Platform;
+use crate::toolchain::cross::CrossCompiler;
 
 /// MAC address of the card that the loader does not come from, in a machine with two cards.
 const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
@@ -44,16 +45,25 @@ pub enum Accelerator {
     Kvm,
 }
 
+/// Checks whether machines of `platform` have a CPU like this host's.
+fn is_of_this_host(platform: Platform) -> bool {
+    CrossCompiler::of(platform.arch()).is_none()
+}
+
 /// Returns QEMU's arguments for a machine of `platform` with `nics`, in a folder that [`prepare`] has filled. The
 /// monitor uses standard input, the serial console uses standard output.
 #[must_use]
-pub fn arguments(platform: Platform, nics: NicSetup, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(platform: Platform, nics: NicSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
-        Accelerator::Tcg => "tcg",
-        Accelerator::Kvm => "kvm",
+        // A processor can run another CPU's code only by translation.
+        Accelerator::Kvm if is_of_this_host(platform) => "kvm",
+        Accelerator::Tcg | Accelerator::Kvm => "tcg",
     };
+    let arm = platform == Platform::EfiArm64;
+    let screen = if arm { "-device virtio-gpu-pci -cpu cortex-a72" } else { "-vga std" };
     let mut words: Vec<String> = [
-        "-nodefaults -no-user-config -display none -vga std -smp 1 -m 512",
+        "-nodefaults -no-user-config -display none -smp 1 -m 512",
+        screen,
         // Neither a power-off nor a reset ends the machine: its screen must still be captured.
         "-no-reboot -no-shutdown",
         "-device virtio-rng-pci",
@@ -65,7 +75,18 @@ pub fn arguments(platform: Platform, nics: NicSetup, tools: &TestTools, accelera
     .map(str::to_owned)
     .collect();
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    add("-machine", format!("q35,accel={accelerator}"));
+    add(
+        "-machine",
+        match platform {
+            Platform::EfiArm64 => format!("virt,accel={accelerator}"),
+            // The only OVMF for 32-bit x86 keeps its variables where only system management mode can write.
+            Platform::EfiIa32 => format!("q35,smm=on,accel={accelerator}"),
+            _ => format!("q35,accel={accelerator}"),
+        },
+    );
+    if platform == Platform::EfiIa32 {
+        add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
+    }
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
     // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does.
     let rom = if platform == Platform::Bios { "" } else { ",romfile=" };
@@ -97,7 +118,7 @@ pub fn arguments(platform: Platform, nics: NicSetup, tools: &TestTools, accelera
 /// # Errors
 ///
 /// [`fs::Error`] if a file cannot be read or written.
-pub fn prepare(folder: &Utf8Path, tools: &TestTools) -> Result<(), fs::Error> {
+pub fn prepare(folder: &Utf8Path, tools: &MachineTools) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(VARIABLES), &fs::read(&tools.variables)?)?;
     fs::write_atomic(&folder.join(CONSOLE_PORT), &SERIAL_PORT)
 }
@@ -140,7 +161,7 @@ impl Machine {
     /// [`Error`] if the machine cannot be started. If it ends later, `sink` receives an event.
     pub fn start(
         (platform, nics): (Platform, NicSetup),
-        tools: &TestTools,
+        tools: &MachineTools,
         accelerator: Accelerator,
         folder: &Utf8Path,
         sink: &EventSink,
@@ -219,17 +240,12 @@ mod tests {
     use super::*;
 
     fn words(platform: Platform, nics: NicSetup) -> String {
-        let tools = TestTools {
+        let tools = MachineTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
             variables: "/ovmf/VARS.fd".into(),
-            dnsmasq: "dnsmasq".into(),
-            dhcp: "dnsmasq".into(),
-            nginx: "nginx".into(),
-            ip: "ip".into(),
             kernel: "vmlinuz".into(),
             busybox: "busybox".into(),
-            versions: Vec::new(),
         };
         arguments(platform, nics, &tools, Accelerator::default()).join(" ")
     }
@@ -250,6 +266,21 @@ mod tests {
             assert!(words.contains("-netdev tap,id=net,ifname=tap0,script=no,downscript=no"), "{words}");
         }
     }
+    #[test]
+    fn machines_with_other_cpus_have_a_board_and_a_uefi_of_their_own() {
+        let arm = words(Platform::EfiArm64, NicSetup::Single);
+        assert!(
+            arm.contains("-device virtio-gpu-pci -cpu cortex-a72 ") && arm.contains("-machine virt,accel=tcg"),
+            "{arm}"
+        );
+        let ia32 = words(Platform::EfiIa32, NicSetup::Single);
+        let board = "-machine q35,smm=on,accel=tcg -global driver=cfi.pflash01,property=secure,value=on";
+        assert!(ia32.contains(board) && ia32.contains("-vga std"), "{ia32}");
+        for words in [&arm, &ia32] {
+            assert!(words.contains("bootindex=1,romfile= -drive if=pflash"), "{words}");
+        }
+    }
+
     #[test]
     fn the_card_of_the_loader_is_the_first_or_the_second() {
         let useful = "virtio-net-pci,netdev=net,bootindex=1,mac=52:54:00:12:34:56";

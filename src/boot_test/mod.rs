@@ -15,6 +15,7 @@ pub mod drivers;
 pub mod entry;
 pub mod expected_console;
 pub mod guest_check;
+pub mod guest_image;
 pub mod loaders;
 pub mod machine;
 pub mod namespace;
@@ -35,7 +36,7 @@ pub mod userland;
 pub mod web;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use camino::Utf8Path;
@@ -49,6 +50,7 @@ use self::selection::{Selection, cases};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Subcommand};
 use crate::base::progress::Progress;
 use crate::base::{fs, paths};
+use crate::loader::target::Platform;
 use crate::tree::open::{self, CheckedTree};
 
 /// Folder with the files of the tree that the cases need.
@@ -125,17 +127,20 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<BootReport, Error> {
     let cases = plan(tree, request.intent, request.selection)?;
-    let kernel: Arc<[u8]> = fs::read(&request.tools.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
     let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
     let scratch = guard.path();
-    let guest_drivers = drivers::drivers(&kernel, scratch, progress);
-    let guest_drivers = guest_drivers.map_err(|error| error.to_string());
+    // Only machines of a PC boot entries, and need drivers for that.
+    let of_a_pc = request.tools.machine(Platform::EfiX64).or_else(|_| request.tools.machine(Platform::Bios));
+    let guest_drivers = of_a_pc.and_then(|machine| {
+        let kernel = fs::read(&machine.kernel).map_err(|error| error.to_string())?;
+        drivers::drivers(&kernel, scratch, progress).map_err(|error| error.to_string())
+    });
     // Servers serve the files that were checked, even if other users write into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
-    let environment = Environment { request, namespace, tree: &served, kernel, guest_drivers, scratch, progress };
+    let environment = Environment { request, namespace, tree: &served, guest_drivers, scratch, progress };
     let cases = side_by_side(&cases, &environment)?;
     let report = BootReport {
         generator: GENERATOR.into(),
@@ -204,7 +209,9 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
             let lacking = || environment.guest_drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
-            let report = match case.obstacle(&environment.request.network).or_else(lacking) {
+            let machine = || environment.request.tools.machine(case.loader.platform).err();
+            let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(lacking);
+            let report = match obstacle {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => attempts(case, number, environment).inspect_err(|_| while next().is_some() {})?,
             };

@@ -17,6 +17,7 @@ use super::phase::Phase;
 use super::report::json::{CaseReport, Evidence};
 use super::request::BootTestRequest;
 use super::scenario::Scenario;
+use super::tools::MachineTools;
 use super::userland;
 use super::web;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
@@ -38,8 +39,6 @@ pub struct Environment<'a> {
     pub namespace: &'a Namespace,
     /// The tree under test: a copy that other users cannot write.
     pub tree: &'a CheckedTree,
-    /// The kernel image.
-    pub kernel: Arc<[u8]>,
     /// Kernel modules for the network card, or why there are none.
     pub guest_drivers: Result<Drivers, String>,
     /// Folder for sockets, variables and logs; its content does not outlive the run. Its name cannot be guessed, and so
@@ -67,6 +66,9 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+    /// There is no machine for the case, for this reason.
+    #[error("{0}")]
+    NoMachine(String),
     /// The user asked to stop.
     #[error("the boot test was interrupted")]
     Cancelled,
@@ -80,6 +82,7 @@ impl Diagnose for Error {
             Self::Web(error) => error.diagnosis(),
             Self::Machine(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
+            Self::NoMachine(_) => Class::MissingTool.into(),
             Self::Cancelled => Class::Interrupted.into(),
         }
     }
@@ -92,10 +95,11 @@ impl Diagnose for Error {
 /// [`Error`] if no verdict is possible.
 pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<CaseReport, Error> {
     let folder = environment.scratch.join(name);
+    let tools = environment.request.tools.machine(case.loader.platform).map_err(Error::NoMachine)?;
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &environment.request.network;
     let scenario = Scenario::new(case, network, &nonce, environment.request.append);
-    write_tree(&scenario, &folder, environment)?;
+    write_tree(&scenario, &folder, tools, environment)?;
     let mut task = Task::start(
         environment.progress,
         TaskKind::Boot,
@@ -114,18 +118,13 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let sink = EventSink::new(sender);
     // Only an operating system uses DHCP again, and boot entries boot one.
     let guest_drivers = case.entry.as_ref().and(environment.guest_drivers.as_ref().ok());
-    let initrd = Arc::from(userland::initramfs(&environment.request.tools.busybox, &nonce, guest_drivers)?);
-    let resources = scenario.resources(case, &environment.kernel, &initrd);
+    let initrd = Arc::from(userland::initramfs(&tools.busybox, &nonce, guest_drivers)?);
+    let resources = scenario.resources(case, &fs::read(&tools.kernel)?.into(), &initrd);
     let _web = web::Servers::start(environment.request, &scenario, resources, &folder, &sink)?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
-    let machine = Machine::start(
-        (case.loader.platform, case.nics),
-        environment.request.tools,
-        environment.request.accelerator,
-        &folder,
-        &sink,
-    )?;
+    let machine =
+        Machine::start((case.loader.platform, case.nics), tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
     let verdict = run.supervise(&notes, &mut task, environment)?;
@@ -141,8 +140,13 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
 }
 
 /// Creates the machine's folder, and a TFTP folder that contains the tree with the case's own pxelinux configuration.
-fn write_tree(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<'_>) -> Result<(), fs::Error> {
-    machine::prepare(folder, environment.request.tools)?;
+fn write_tree(
+    scenario: &Scenario,
+    folder: &Utf8Path,
+    tools: &MachineTools,
+    environment: &Environment<'_>,
+) -> Result<(), fs::Error> {
+    machine::prepare(folder, tools)?;
     let served = folder.join(SERVED);
     fs::create_dir_all(&served)?;
     let own: Option<Utf8PathBuf> = scenario.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));

@@ -17,6 +17,8 @@ use crate::loader::target::Platform;
 
 /// Kernel arguments of every case: use the serial console, and restart at once after a panic, which ends the machine.
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
+/// The same for a machine with an ARM CPU, whose serial port is another one.
+const ARGUMENTS_ARM: &str = "console=tty0 console=ttyAMA0 panic=-1";
 
 /// Prefix of the nonce on the kernel's command line.
 pub const NONCE_ARGUMENT: &str = "netboot-loaders.case=";
@@ -161,7 +163,7 @@ impl Case {
             let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
             return Some(format!("DHCP gives machines with {} {chosen}", platform.words()));
         }
-        if !matches!(platform, Platform::Bios | Platform::EfiX64) {
+        if matches!(platform, Platform::EfiArm32 | Platform::EfiRiscv64 | Platform::EfiLoong64) {
             return Some(format!("there is no machine with {}", platform.words()));
         }
         if self.loader.program == Program::Syslinux
@@ -213,7 +215,8 @@ impl ServedFiles {
         let at = |name: &str| located(&network.url(address, name), network);
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
         let command_line = format!("{NONCE_ARGUMENT}{nonce}");
-        let arguments = [ARGUMENTS, &command_line, append].join(" ").trim_end().to_owned();
+        let own = if case.loader.platform == Platform::EfiArm64 { ARGUMENTS_ARM } else { ARGUMENTS };
+        let arguments = [own, &command_line, append].join(" ").trim_end().to_owned();
         let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
             format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
         });

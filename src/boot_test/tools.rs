@@ -1,27 +1,44 @@
 //! Tools that machines and their network consist of. All of them come from the distribution.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::guest_image;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
-use crate::toolchain::needs::{self, Need};
+use crate::loader::file_kind::describe;
+use crate::loader::target::{Arch, Platform};
+use crate::toolchain::need::Need;
+use crate::toolchain::needs;
 use crate::toolchain::{self, Tool};
 
 /// Folders where distributions install programs for root; a user's `PATH` may lack them.
 const ROOTS_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
 
+/// Tools of one kind of machine, and what it boots.
+#[derive(Debug, Clone)]
+pub struct MachineTools {
+    /// QEMU for the machine's CPU.
+    pub qemu: Utf8PathBuf,
+    /// The UEFI's code; machines with BIOS do not use it.
+    pub firmware: Utf8PathBuf,
+    /// The UEFI's variables in their initial state.
+    pub variables: Utf8PathBuf,
+    /// A Linux kernel.
+    pub kernel: Utf8PathBuf,
+    /// A static busybox.
+    pub busybox: Utf8PathBuf,
+}
+
 /// Tools that are installed and can run.
 #[derive(Debug, Clone)]
 pub struct TestTools {
-    /// `qemu-system-x86_64`.
-    pub qemu: Utf8PathBuf,
-    /// OVMF's code.
-    pub firmware: Utf8PathBuf,
-    /// OVMF's variables in their initial state.
-    pub variables: Utf8PathBuf,
+    /// Tools of each kind of machine, or what they lack. A PC's are complete.
+    machines: BTreeMap<Platform, Result<MachineTools, String>>,
     /// `dnsmasq`.
     pub dnsmasq: Utf8PathBuf,
     /// The DHCP server, if it is another one.
@@ -30,10 +47,6 @@ pub struct TestTools {
     pub nginx: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
-    /// A Linux kernel.
-    pub kernel: Utf8PathBuf,
-    /// A static busybox.
-    pub busybox: Utf8PathBuf,
     /// Version of each tool.
     pub versions: Vec<TestTool>,
 }
@@ -55,52 +68,183 @@ pub fn search_path(path: &str) -> String {
     format!("{path}{ROOTS_PROGRAMS}")
 }
 
-impl TestTools {
-    /// Finds the tools in `path`, a list of folders as in `PATH`, including the servers that `network` needs. Uses
-    /// `kernel` if it is given.
+/// Kernels and userlands that were given, by the CPU that they are for. The distribution's are used otherwise, which
+/// exist for a PC only.
+#[derive(Debug, Clone, Default)]
+pub struct GuestImages {
+    kernels: BTreeMap<Arch, Utf8PathBuf>,
+    programs: BTreeMap<Arch, Utf8PathBuf>,
+}
+
+impl GuestImages {
+    /// Reads what `kernels` and `userlands`, which must be static busyboxes, are for.
     ///
     /// # Errors
     ///
-    /// [`toolchain::Error::Missing`] lists everything that is missing, and how to install it.
+    /// The reason why a file cannot be used.
+    pub fn of(kernels: &[Utf8PathBuf], userlands: &[Utf8PathBuf]) -> Result<Self, String> {
+        let mut images = Self::default();
+        for kernel in kernels {
+            let head = guest_image::head(kernel).map_err(|error| error.to_string())?;
+            let arch = guest_image::kernel_arch(&head).ok_or_else(|| {
+                format!(
+                    "`{kernel}` is {}, wanted a Linux kernel for x86 or 64-bit ARM, not compressed",
+                    describe(&head)
+                )
+            })?;
+            if let Some(other) = images.kernels.insert(arch, kernel.clone()) {
+                return Err(format!("`{other}` and `{kernel}` are both kernels for {arch}, wanted one"));
+            }
+        }
+        for userland in userlands {
+            let head = guest_image::head(userland).map_err(|error| error.to_string())?;
+            let arch = guest_image::program_arch(&head);
+            let arch = arch.ok_or_else(|| format!("`{userland}` is {}, wanted a static busybox", describe(&head)))?;
+            if let Some(other) = images.programs.insert(arch, userland.clone()) {
+                return Err(format!("`{other}` and `{userland}` are both for {arch}, wanted one"));
+            }
+        }
+        Ok(images)
+    }
+
+    /// Checks whether a kernel and a userland for `arch` were given.
+    #[must_use]
+    pub fn are_complete(&self, arch: Arch) -> bool {
+        self.kernels.contains_key(&arch) && self.programs.contains_key(&arch)
+    }
+
+    /// Describes the files for a report.
+    fn versions(&self) -> Result<Vec<TestTool>, fs::Error> {
+        let given = [("kernel", &self.kernels), ("userland", &self.programs)];
+        let files = given.into_iter().flat_map(|(name, files)| files.values().map(move |file| (name, file)));
+        let version = |(name, file): (&str, &Utf8PathBuf)| {
+            let sha256 = fs::sha256(file)?.0.to_string();
+            Ok(TestTool { name: name.into(), version: file.to_string(), sha256 })
+        };
+        files.map(version).collect()
+    }
+}
+
+/// Returns the CPU of the kernels that machines of `platform` boot.
+fn guest_arch(platform: Platform) -> Arch {
+    if platform == Platform::Bios { Arch::X86_64 } else { platform.arch() }
+}
+
+/// Checks whether machines of `platform` are those of a PC, with the distribution's own kernel.
+fn is_pc(platform: Platform) -> bool {
+    matches!(platform, Platform::Bios | Platform::EfiX64)
+}
+
+impl TestTools {
+    /// Finds the tools in `path`, a list of folders as in `PATH`, for machines of `platforms`, including the servers that
+    /// `network` needs. `images` take the place of the distribution's.
+    ///
+    /// # Errors
+    ///
+    /// [`toolchain::Error::Missing`] lists everything that is missing for a PC, and how to install it. Machines with
+    /// other CPUs may lack something.
     pub fn find(
         path: &str,
+        (platforms, images): (&BTreeSet<Platform>, &GuestImages),
         network: &TestNetwork,
-        kernel: Option<&Utf8Path>,
         cache: &Cache,
         progress: &dyn Progress,
     ) -> Result<Self, toolchain::Error> {
+        let path = &search_path(path);
+        let kernel = images.kernels.get(&Arch::X86_64);
+        let busybox = images.programs.get(&Arch::X86_64);
         let mut needs = needs::boot_test();
         needs.extend(servers(network));
-        needs.retain(|need| kernel.is_none() || need.name != "kernel");
-        let tools = toolchain::look(&needs, &search_path(path), cache, progress)?;
+        needs.retain(|need| match need.name {
+            "kernel" => kernel.is_none(),
+            "busybox" => busybox.is_none(),
+            _ => true,
+        });
+        let tools = toolchain::look(&needs, path, cache, progress)?;
         let file = |name: &str| {
             let tool = tools.iter().find(|tool| tool.name == name);
             tool.map(|tool| tool.file().to_owned()).unwrap_or_default()
         };
         let firmware = file("ovmf");
+        let pc = MachineTools {
+            qemu: file("qemu"),
+            variables: variables(&firmware),
+            firmware,
+            kernel: kernel.cloned().unwrap_or_else(|| file("kernel")),
+            busybox: busybox.cloned().unwrap_or_else(|| file("busybox")),
+        };
         let part = |tool: &Tool| TestTool {
             name: tool.name.clone(),
             version: tool.version.clone(),
             sha256: tool.sha256.to_string(),
         };
         let mut versions: Vec<TestTool> = tools.iter().map(part).collect();
-        if let Some(kernel) = kernel {
-            let sha256 = fs::sha256(kernel)?.0.to_string();
-            versions.push(TestTool { name: "kernel".into(), version: kernel.to_string(), sha256 });
+        let mut machines = BTreeMap::new();
+        for platform in platforms {
+            let machine = if is_pc(*platform) {
+                Ok(pc.clone())
+            } else {
+                let found = other_machine(*platform, images, path, cache, progress)?;
+                found.map(|(machine, tools)| {
+                    versions.extend(tools.iter().map(part));
+                    machine
+                })
+            };
+            machines.insert(*platform, machine);
         }
+        versions.extend(images.versions()?);
         Ok(Self {
-            qemu: file("qemu"),
-            variables: variables(&firmware),
-            firmware,
+            machines,
             dnsmasq: file("dnsmasq"),
             dhcp: file(dhcp(network)),
             nginx: file(needs::NGINX),
             ip: file("ip"),
-            kernel: kernel.map_or_else(|| file("kernel"), ToOwned::to_owned),
-            busybox: file("busybox"),
             versions,
         })
     }
+
+    /// Returns the tools of machines of `platform`.
+    ///
+    /// # Errors
+    ///
+    /// What is lacking for such machines.
+    pub fn machine(&self, platform: Platform) -> Result<&MachineTools, String> {
+        let none = || format!("there is no machine with {}", platform.words());
+        self.machines.get(&platform).ok_or_else(none)?.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Finds the tools of a machine of `platform` that is no PC's, or what is lacking.
+fn other_machine(
+    platform: Platform,
+    images: &GuestImages,
+    path: &str,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<Result<(MachineTools, Vec<Tool>), String>, toolchain::Error> {
+    let Some(needs) = needs::other_machine(platform) else {
+        return Ok(Err(format!("there is no machine with {}", platform.words())));
+    };
+    let arch = guest_arch(platform);
+    let guest = cache.guest(&arch.to_string());
+    let kept = |file: Utf8PathBuf| guest.exist().then_some(file);
+    let kernel = images.kernels.get(&arch).cloned().or_else(|| kept(guest.kernel()));
+    let busybox = images.programs.get(&arch).cloned().or_else(|| kept(guest.busybox()));
+    let (Some(kernel), Some(busybox)) = (kernel, busybox) else {
+        let lacking = format!("no kernel and no userland for {arch} were named, and none are in the cache");
+        return Ok(Err(lacking));
+    };
+    let tools = match toolchain::look(&needs, path, cache, progress) {
+        Ok(tools) => tools,
+        Err(toolchain::Error::Missing { missing, install }) => {
+            return Ok(Err(format!("found no usable {}: {}", missing.join(", "), install.join(", or "))));
+        }
+        Err(error) => return Err(error),
+    };
+    let [qemu, firmware] = [&tools[0], &tools[1]].map(|tool| tool.file().to_owned());
+    let variables = variables(&firmware);
+    let machine = MachineTools { qemu, firmware, variables, kernel, busybox };
+    Ok(Ok((machine, tools)))
 }
 
 /// Returns the name of the DHCP server in `network`.
@@ -116,10 +260,10 @@ pub fn servers(network: &TestNetwork) -> Vec<Need> {
     needs
 }
 
-/// Returns the variables that belong to OVMF's code, a file beside it.
+/// Returns the variables that belong to a UEFI's code, a file beside it; those without keys for Secure Boot.
 fn variables(code: &Utf8Path) -> Utf8PathBuf {
     let name = code.file_name().unwrap_or_default();
-    code.with_file_name(name.replace("CODE", "VARS").replace("-code", "-vars"))
+    code.with_file_name(name.replace("CODE", "VARS").replace("-code", "-vars").replace(".secboot", ""))
 }
 
 #[cfg(test)]
@@ -132,6 +276,8 @@ mod tests {
             ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
             ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
             ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
+            ("/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF32_VARS_4M.fd"),
+            ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
         ] {
             assert_eq!(variables(Utf8Path::new(code)), vars);
         }

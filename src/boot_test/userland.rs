@@ -63,7 +63,9 @@ fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
         "#!/bin/busybox sh\n\
          busybox=/bin/busybox\n\
          say() {{\n\
-         \x20   for console in /dev/tty0 /dev/ttyS0; do echo \"$*\" > $console; done\n\
+         \x20   for console in /dev/tty0 /dev/ttyS0 /dev/ttyAMA0; do\n\
+         \x20       {{ [ ! -c $console ] || echo \"$*\" > $console; }} 2> /dev/null\n\
+         \x20   done\n\
          }}\n\
          $busybox mount -t proc proc /proc\n\
          $busybox mount -t devtmpfs dev /dev\n\

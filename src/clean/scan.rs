@@ -155,6 +155,11 @@ impl Scanner<'_> {
                 Some(P::Bases) => self.bases(&path)?,
                 Some(P::Trees) => self.trees(&path)?,
                 Some(P::Toolchains) => self.toolchains(&path)?,
+                Some(P::Guests) => {
+                    for Entry { path, .. } in self.entries(&path)? {
+                        self.add(CacheItemKind::Source, &path, self.fate(false, &path))?;
+                    }
+                }
                 Some(P::Scratch) => {
                     for Entry { path, name, kind } in self.entries(&path)? {
                         if !kind.is_symlink() && paths::Cache::is_scratch(&name) {

@@ -2,7 +2,7 @@
 //! decides it. It knows the order, and nothing of how a page draws it.
 
 use crate::config::sites::Sites;
-use crate::loader::target::{Drivers, Loader, Platform};
+use crate::loader::target::{DriverSet, Loader, Platform};
 use crate::serve::boot_policy::{CLIENT_ARCHITECTURES, ClientArchitecture, root_loader, root_script_asks};
 
 /// Boot order of the machines that the network does not name.
@@ -68,12 +68,12 @@ impl BootOrder {
             asks: root_script_asks(sites),
             scripts: sites.boot.first().map(|entry| (entry.file(), sites.boot.len())),
             configured: sites.pxelinux_config.is_some(),
-            legacy: loaders.iter().any(|loader| loader.drivers() == Drivers::AllButUsb),
+            legacy: loaders.iter().any(|loader| loader.drivers() == DriverSet::AllButUsb),
         }
     }
 }
 
 /// Returns the one of `loaders` that uses the driver of the card or of the firmware.
 fn by_card(platform: Platform, loaders: &[Loader]) -> Option<Loader> {
-    loaders.iter().copied().find(|loader| loader.platform() == platform && loader.drivers() == Drivers::Firmware)
+    loaders.iter().copied().find(|loader| loader.platform() == platform && loader.drivers() == DriverSet::Firmware)
 }

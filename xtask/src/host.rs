@@ -371,6 +371,11 @@ pub fn github_environment() -> ProgramEnvironment {
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
+/// Returns the variables that name proxies, which apt reads.
+pub fn proxy_environment() -> ProgramEnvironment {
+    variables(|name| name.to_ascii_lowercase().ends_with("_proxy"))
+}
+
 /// Returns the whole environment, for ssh and pip: agents, and programs that the user's configuration calls, read
 /// variables of their own.
 pub fn whole_environment() -> ProgramEnvironment {

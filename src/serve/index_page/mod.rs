@@ -14,7 +14,7 @@ use crate::base::paths::is_linked_list;
 use crate::base::url::RESERVED;
 use crate::html_page;
 use crate::loader::file_kind::FileKind;
-use crate::loader::target::{Arch, Drivers, Loader, Platform};
+use crate::loader::target::{Arch, DriverSet, Loader, Platform};
 use crate::serve::boot_order::{BootOrder, FirmwareAnswer};
 use crate::serve::server_config::{ConfigFile, ServerKind};
 use crate::tree::manifest::ManifestEntry;
@@ -147,10 +147,10 @@ fn words(file: &ManifestEntry) -> String {
         (FileKind::Text | FileKind::Data, _) => return "read by other files".to_owned(),
     };
     let drives = match file.path.as_str().parse::<Loader>().map(|loader| (loader.drivers(), loader.platform())) {
-        Ok((Drivers::All, _)) => ", with iPXE's own network drivers",
-        Ok((Drivers::Firmware, Platform::Bios)) => ", through the card's own driver (UNDI)",
-        Ok((Drivers::Firmware, _)) => ", through the firmware's own driver (SNP)",
-        Ok((Drivers::AllButUsb, _)) => ", without USB network drivers, which can take USB keyboards away",
+        Ok((DriverSet::All, _)) => ", with iPXE's own network drivers",
+        Ok((DriverSet::Firmware, Platform::Bios)) => ", through the card's own driver (UNDI)",
+        Ok((DriverSet::Firmware, _)) => ", through the firmware's own driver (SNP)",
+        Ok((DriverSet::AllButUsb, _)) => ", without USB network drivers, which can take USB keyboards away",
         Err(_) => ": syslinux",
     };
     format!("{machine}{drives}")

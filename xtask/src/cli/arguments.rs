@@ -128,7 +128,7 @@ pub struct Reproduce {
     /// List what can be varied, and build nothing
     #[arg(long, help_heading = "Variations")]
     pub list: bool,
-    /// Build all loaders for the root of the tree, and no sites
+    /// Build all loaders that there are compilers for, for the root of the tree, and no sites
     #[arg(long, conflicts_with = "against")]
     pub all_loaders: bool,
     /// Record the digests of this toolchain in vendor/toolchains.toml under this name
@@ -325,9 +325,12 @@ pub struct BootTest {
     /// Private key of that certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_certificate", value_parser = local_path)]
     pub tls_key: Option<Utf8PathBuf>,
-    /// Boot this kernel instead of the distribution's
-    #[arg(long, value_name = "FILE", value_parser = local_path)]
-    pub kernel: Option<Utf8PathBuf>,
+    /// Boot this kernel instead of the distribution's; repeatable, once for each CPU
+    #[arg(long = "kernel", value_name = "FILE", value_parser = local_path)]
+    pub kernels: Vec<Utf8PathBuf>,
+    /// Boot into this static busybox instead of the distribution's; repeatable, once for each CPU
+    #[arg(long = "userland", value_name = "FILE", value_parser = local_path)]
+    pub userlands: Vec<Utf8PathBuf>,
     /// Additional kernel arguments
     #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub append: String,

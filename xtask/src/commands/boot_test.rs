@@ -1,10 +1,11 @@
 //! Command `cargo xtask boot-test`.
 
 use netboot_loaders::base::plural::count;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
@@ -18,12 +19,13 @@ use netboot_loaders::boot_test::network::{DhcpSetup, HttpSetup, MAC, TestNetwork
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::json::{BootReport, CaseOutcome, CaseReport, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
-use netboot_loaders::boot_test::tools::{self, TestTools};
+use netboot_loaders::boot_test::tools::{self, GuestImages, TestTools};
 use netboot_loaders::boot_test::web::nginx::SERVED;
 use netboot_loaders::boot_test::{self, BootTestRequest};
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network;
 use netboot_loaders::config::sites::{Options, Sites};
+use netboot_loaders::loader::target::Platform;
 use netboot_loaders::serve::boot_policy::BootPolicy;
 use netboot_loaders::serve::server_config;
 use netboot_loaders::serve::server_config::ServerKind;
@@ -31,12 +33,12 @@ use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::open::CheckedTree;
 use serde_json::json;
 
-use super::install;
+use super::{guests, install};
 use crate::cli::{BootTest, WebServer};
 use crate::exit::Failure;
 use crate::host::{Host, absolute, processors, temporary_folder};
 use crate::program::PUBLISHED;
-use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic, Page};
+use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic, Flag, Page};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
@@ -58,15 +60,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         install::missing(&[needs::boot_test(), tools::servers(&network)].concat(), host)?;
     }
     let scratch = temporary_folder()?;
+    let tree = CheckedTree::open(&path, &scratch, host.ui)?;
+    let cases = boot_test::plan(&tree, &intent, &selection)?;
     if args.list {
-        let tree = CheckedTree::open(&path, &scratch, host.ui)?;
-        list(&boot_test::plan(&tree, &intent, &selection)?, &network, host);
+        list(&cases, &network, host);
         return Ok(());
     }
-    let kernel = args.kernel.as_deref().map(absolute).transpose()?;
-    let tools = TestTools::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
-    let tools = tools.map_err(build_loaders::Error::from)?;
-    let tree = CheckedTree::open(&path, &scratch, host.ui)?;
+    let tools = tools_for(&cases, args, &network, host)?;
     // From here on, this process has a network of its own and no access to any other.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
@@ -89,6 +89,36 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let page = report_html(&report);
     host.ui.result(&format!("{}report: {page}\n", table(&done)), json!({ "report": page, "boot-test": done }));
     verdict(&done, &report, args.require_real)
+}
+
+/// Finds the tools for `cases`, and installs them on request. Warns about machines that cannot be tried.
+fn tools_for(cases: &[Case], args: &BootTest, network: &TestNetwork, host: &Host<'_>) -> Result<TestTools, Failure> {
+    let platforms: BTreeSet<Platform> = cases.iter().map(|case| case.loader.platform).collect();
+    let files = |files: &[Utf8PathBuf]| files.iter().map(|file| absolute(file)).collect::<Result<Vec<_>, _>>();
+    let images = GuestImages::of(&files(&args.kernels)?, &files(&args.userlands)?);
+    let images = images.map_err(|problem| Failure::new(Class::BadInput, problem))?;
+    if args.install_deps {
+        let others = platforms.iter().filter_map(|platform| needs::other_machine(*platform));
+        install::missing(&others.flatten().collect::<Vec<_>>(), host)?;
+        for platform in platforms.iter().filter(|platform| needs::other_machine(**platform).is_some()) {
+            if !images.are_complete(platform.arch()) {
+                guests::unpack(platform.arch(), &host.cache()?, host)?;
+            }
+        }
+    }
+    let tools = TestTools::find(&host.path, (&platforms, &images), network, &host.cache()?, host.ui);
+    let tools = tools.map_err(build_loaders::Error::from)?;
+    for platform in platforms.iter().filter(|platform| needs::other_machine(**platform).is_some()) {
+        if let Err(lacking) = tools.machine(*platform) {
+            let warning = Diagnostic::new(format!("machines with {} cannot be tried: {lacking}", platform.words()));
+            host.ui.warn(
+                warning
+                    .help(Flag::InstallDeps)
+                    .help("or name a kernel and a userland with `--kernel` and `--userland`"),
+            );
+        }
+    }
+    Ok(tools)
 }
 
 /// Returns where loaders should boot from, as far as the project defines it.

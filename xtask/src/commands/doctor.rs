@@ -1,5 +1,6 @@
 //! Command `cargo xtask doctor`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use netboot_loaders::base::progress::Muted;
@@ -7,8 +8,10 @@ use netboot_loaders::boot_test::namespace::{self, Namespace};
 use netboot_loaders::boot_test::tools::search_path;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
+use netboot_loaders::loader::target::Platform;
 use netboot_loaders::toolchain::install_lines;
-use netboot_loaders::toolchain::needs::{self, Need};
+use netboot_loaders::toolchain::need::Need;
+use netboot_loaders::toolchain::needs;
 use netboot_loaders::toolchain::probe::ProbeStatus;
 use serde_json::json;
 
@@ -23,10 +26,14 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // The configuration decides for which CPUs loaders are compiled, and whether certificates are embedded; if it cannot
     // be read, the host's own compiler will do.
     let config = Config::read(&host.project, &Options::default(), &Muted(host.ui));
+    let platforms: BTreeSet<Platform> = config.iter().flat_map(Config::platforms).collect();
     let scope = config.map(|config| config.build_scope()).unwrap_or_default();
     let needs = match args.work {
         DoctorPurpose::Build => needs::build(&scope),
-        DoctorPurpose::BootTest => needs::boot_test(),
+        DoctorPurpose::BootTest => {
+            let others = platforms.into_iter().filter_map(needs::other_machine).flatten();
+            needs::boot_test().into_iter().chain(others.filter(|need| need.name != "qemu")).collect()
+        }
         DoctorPurpose::Reproduce => [needs::build(&scope), needs::variations()].concat(),
         DoctorPurpose::Mirror => vec![needs::GPGV],
         DoctorPurpose::Deploy => needs::deploy(),

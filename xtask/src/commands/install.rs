@@ -5,7 +5,7 @@ use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::tools::search_path;
 use netboot_loaders::build_loaders;
 use netboot_loaders::toolchain::install_lines;
-use netboot_loaders::toolchain::needs::{Need, Probe};
+use netboot_loaders::toolchain::need::{Need, Probe};
 use netboot_loaders::toolchain::packages::Manager;
 use netboot_loaders::toolchain::probe::ProbeStatus;
 use xshell::{Shell, cmd};

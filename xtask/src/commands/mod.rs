@@ -13,6 +13,7 @@ mod docs;
 mod doctor;
 mod fetch;
 mod fuzz;
+mod guests;
 mod help;
 mod ignition;
 mod inspect;

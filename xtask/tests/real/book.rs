@@ -20,9 +20,10 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::progress::Silent;
 use netboot_loaders::boot_test::network::TestNetwork;
-use netboot_loaders::boot_test::tools::TestTools;
+use netboot_loaders::boot_test::tools::{GuestImages, MachineTools, TestTools};
 use netboot_loaders::boot_test::userland;
 use netboot_loaders::digest::{Sha256Digest, Sha512Digest};
+use netboot_loaders::loader::target::Platform;
 
 /// Argument with which this program runs a page inside of the world that it has made.
 pub const PAGE: &str = "--page-of-the-book";
@@ -292,8 +293,15 @@ impl World {
     fn new(folder: Utf8PathBuf, program: String) -> Self {
         let cache = Cache::new(folder.join("cache"));
         let network = TestNetwork::default();
-        let tools = TestTools::find(&std::env::var("PATH").unwrap(), &network, None, &cache, &Silent).unwrap();
-        let publishers = publish(&folder, &tools);
+        let tools = TestTools::find(
+            &std::env::var("PATH").unwrap(),
+            (&[Platform::EfiX64].into(), &GuestImages::default()),
+            &network,
+            &cache,
+            &Silent,
+        )
+        .unwrap();
+        let publishers = publish(&folder, tools.machine(Platform::EfiX64).unwrap());
         let world = Self { clone: folder.join("project"), folder, program, tools, publishers };
         if world.clone.exists() {
             std::fs::remove_dir_all(&world.clone).unwrap();
@@ -446,16 +454,17 @@ impl World {
     /// Boots the machine of a tutorial with UEFI, or returns its console.
     fn boot(&self) -> Result<(), String> {
         let variables = self.folder.join("variables.fd");
-        std::fs::copy(&self.tools.variables, &variables).unwrap();
+        let tools = self.tools.machine(Platform::EfiX64).unwrap();
+        std::fs::copy(&tools.variables, &variables).unwrap();
         for words in ["tuntap add tap0 mode tap", "link set tap0 master eth0", "link set tap0 up"] {
             assert!(Command::new(&self.tools.ip).args(words.split(' ')).status().unwrap().success());
         }
         let machine = "-nodefaults -no-user-config -display none -vga std -m 1024 -no-reboot -machine q35,accel=tcg \
                        -device virtio-rng-pci -serial stdio -netdev tap,id=net,ifname=tap0,script=no,downscript=no \
                        -device virtio-net-pci,netdev=net,mac=00:50:56:00:01:01,romfile=";
-        let mut machine = Command::new(&self.tools.qemu)
+        let mut machine = Command::new(&tools.qemu)
             .args(machine.split(' '))
-            .args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={}", self.tools.firmware)])
+            .args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware)])
             .args(["-drive", &format!("if=pflash,format=raw,unit=1,file={variables}")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -488,7 +497,7 @@ impl World {
 }
 
 /// Starts a server in place of all publishers, whose images of an operating system boot.
-fn publish(world: &Utf8Path, tools: &TestTools) -> TestServer {
+fn publish(world: &Utf8Path, tools: &MachineTools) -> TestServer {
     let kernel = std::fs::read(&tools.kernel).unwrap();
     let initramfs = userland::initramfs(&tools.busybox, NONCE, None).unwrap();
     let image = move |name: &str, size: usize| match name {

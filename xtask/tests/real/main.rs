@@ -5,6 +5,7 @@ mod book;
 mod build;
 mod cards;
 mod entries;
+mod other_cpus;
 mod recipes;
 mod reproduce;
 mod secure;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         [
             build::tests(),
             stamp::tests(),
+            other_cpus::tests(),
             reproduce::tests(),
             recipes::tests(),
             entries::tests(),

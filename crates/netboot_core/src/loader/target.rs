@@ -199,7 +199,7 @@ closed_set! {
 
 /// The drivers that a loader has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drivers {
+pub enum DriverSet {
     /// All of iPXE's own.
     All,
     /// All of iPXE's own but those for USB network cards.
@@ -259,11 +259,11 @@ impl Loader {
 
     /// Returns the drivers.
     #[must_use]
-    pub fn drivers(self) -> Drivers {
+    pub fn drivers(self) -> DriverSet {
         match self.file_name() {
-            "undionly.kpxe" | "snponly.efi" => Drivers::Firmware,
-            "ipxe-legacy.pxe" | "ipxe-legacy.efi" => Drivers::AllButUsb,
-            _ => Drivers::All,
+            "undionly.kpxe" | "snponly.efi" => DriverSet::Firmware,
+            "ipxe-legacy.pxe" | "ipxe-legacy.efi" => DriverSet::AllButUsb,
+            _ => DriverSet::All,
         }
     }
 
@@ -298,7 +298,7 @@ mod tests {
         for platform in Platform::ALL {
             let mut drivers = of(platform).into_iter().map(Loader::drivers).collect::<Vec<_>>();
             drivers.sort_by_key(|drivers| *drivers as u8);
-            assert_eq!(drivers, [Drivers::All, Drivers::AllButUsb, Drivers::Firmware], "{platform}");
+            assert_eq!(drivers, [DriverSet::All, DriverSet::AllButUsb, DriverSet::Firmware], "{platform}");
         }
     }
 

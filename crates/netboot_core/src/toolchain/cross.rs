@@ -1,6 +1,6 @@
 //! Compilers for CPUs other than the host's: which one a loader needs, where it is found, and its packages.
 
-use super::needs::{Need, Probe};
+use super::need::{Need, Probe};
 use crate::base::process::find_program;
 use crate::loader::target::Arch;
 

@@ -1,6 +1,7 @@
 //! The programs and headers that this tool needs on the host: which ones, whether they are present, and their identity.
 
 pub mod cross;
+pub mod need;
 pub mod needs;
 pub mod packages;
 pub mod probe;
@@ -9,7 +10,7 @@ mod tool;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use self::needs::Need;
+use self::need::Need;
 use self::packages::Manager;
 use self::probe::ProbeStatus;
 pub use self::tool::{Error, Tool};

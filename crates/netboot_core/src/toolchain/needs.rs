@@ -3,59 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::cross::{self, CrossCompiler, OLDEST_GCC};
-use crate::loader::target::Arch;
-
-/// A required program, header or file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
-    /// Its name.
-    pub name: &'static str,
-    /// The purpose, as a verb phrase.
-    pub purpose: &'static str,
-    /// The packages that provide it, for apt, dnf, pacman, zypper and apk.
-    pub packages: [&'static str; 5],
-    /// The test for its presence.
-    pub test: Probe,
-}
-
-/// A test that finds and identifies a needed program or file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
-    /// GCC, found with the first of these prefixes that exists.
-    Gcc {
-        /// The oldest major version.
-        oldest: u32,
-        /// The beginning of the machine that it compiles for.
-        machine: &'static str,
-        /// The prefixes; an empty one for the host's own compiler.
-        prefixes: &'static [&'static str],
-    },
-    /// A program that, run with these arguments, prints this text in its first line of output.
-    Program(&'static str, &'static [&'static str], &'static str),
-    /// Several programs, found with the first of these prefixes that exists; the first one reports the version.
-    Programs {
-        /// The prefixes; an empty one for the host's own programs.
-        prefixes: &'static [&'static str],
-        /// Their names without prefix.
-        names: &'static [&'static str],
-    },
-    /// A C program that compiles, links with the libraries, runs, and prints a version.
-    Compiles {
-        /// The source code.
-        code: &'static str,
-        /// The linker's arguments.
-        libraries: &'static [&'static str],
-        /// The header whose path identifies the library.
-        header: &'static str,
-    },
-    /// One of these files.
-    File(&'static [&'static str]),
-    /// A program with one of these names that needs no shared library.
-    Static(&'static [&'static str]),
-    /// The newest kernel: a file in one of these folders, or in folders directly below, whose name begins with this
-    /// text.
-    Kernel(&'static [&'static str], &'static str),
-}
+use super::need::{Need, Probe};
+use crate::loader::target::{Arch, Platform};
 
 /// Prefix of the host's own programs.
 const OWN: &[&str] = &[""];
@@ -188,6 +137,7 @@ pub fn check() -> Vec<Need> {
     needs.extend([servers(), tree_servers(), deploy()].concat());
     needs.push(SSH_SERVER);
     needs.extend([GPGV, GPG]);
+    needs.extend(other_machine(Platform::EfiArm64).into_iter().flatten());
     needs.extend([of_tests(), of_the_book()].concat());
     needs
 }
@@ -300,16 +250,65 @@ pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// Returns the needs of a boot test, in the order of the fields of `boot_test::tools::TestTools`.
+/// QEMU for the machines of a PC.
+const QEMU: Need = Need {
+    name: "qemu",
+    purpose: "is the machine that boots",
+    packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu-system-x86_64"],
+    test: Probe::Program("qemu-system-x86_64", &["--version"], "QEMU emulator"),
+};
+
+/// Returns the needs of a boot test with the machine of `platform`, which no PC's distribution has by default: QEMU, and
+/// the firmware under the name `NAME firmware`. `None` if there is no such machine.
+#[must_use]
+pub fn other_machine(platform: Platform) -> Option<[Need; 2]> {
+    match platform {
+        Platform::EfiArm64 => Some([
+            Need {
+                name: "qemu for arm64",
+                purpose: "is the machine that boots loaders for arm64",
+                packages: [
+                    "qemu-system-arm",
+                    "qemu-system-aarch64-core",
+                    "qemu-system-aarch64",
+                    "qemu-arm",
+                    "qemu-system-aarch64",
+                ],
+                test: Probe::Program("qemu-system-aarch64", &["--version"], "QEMU emulator"),
+            },
+            Need {
+                name: "firmware for arm64",
+                purpose: "is the UEFI of that machine",
+                packages: ["qemu-efi-aarch64", "edk2-aarch64", "edk2-aarch64", "qemu-uefi-aarch64", "aavmf"],
+                test: Probe::File(&[
+                    "/usr/share/AAVMF/AAVMF_CODE.fd",
+                    "/usr/share/edk2/aarch64/QEMU_CODE.fd",
+                    "/usr/share/qemu/aavmf-aarch64-code.bin",
+                ]),
+            },
+        ]),
+        Platform::EfiIa32 => Some([
+            QEMU,
+            Need {
+                name: "firmware for i386",
+                purpose: "is the UEFI of machines that boot loaders for i386",
+                packages: ["ovmf-ia32", "edk2-ovmf-ia32", "edk2-ovmf", "", ""],
+                test: Probe::File(&[
+                    "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd",
+                    "/usr/share/edk2/ovmf-ia32/OVMF_CODE.secboot.fd",
+                    "/usr/share/edk2/ia32/OVMF_CODE.secboot.4m.fd",
+                ]),
+            },
+        ]),
+        _ => None,
+    }
+}
+
+/// Returns the needs of a boot test with a PC's machines.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
     vec![
-        Need {
-            name: "qemu",
-            purpose: "is the machine that boots",
-            packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu-system-x86_64"],
-            test: Probe::Program("qemu-system-x86_64", &["--version"], "QEMU emulator"),
-        },
+        QEMU,
         Need {
             name: "ovmf",
             purpose: "is the UEFI of that machine",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::needs::Need;
+use super::need::Need;
 use crate::base::closed_set::closed_set;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;

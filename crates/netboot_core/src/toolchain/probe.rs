@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::cross::prefix;
-use super::needs::{Need, Probe};
+use super::need::{Need, Probe};
 use super::tool::{Error, Fingerprint, Tool};
 use crate::base::fs;
 use crate::base::paths::Cache;

@@ -14,7 +14,7 @@ use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::TestNetwork;
-use netboot_loaders::boot_test::tools::TestTools;
+use netboot_loaders::boot_test::tools::{GuestImages, MachineTools, TestTools};
 use netboot_loaders::boot_test::web::own::OwnWebServer;
 use netboot_loaders::boot_test::web::pages::{ListenAddress, Pages};
 use netboot_loaders::build_loaders;
@@ -53,16 +53,23 @@ fn url(protocol: &str, file: &str, network: &TestNetwork) -> String {
     format!("{protocol}://{server}/{file}")
 }
 
+/// Returns the tools of machines of `platform`.
+fn machine_of(tools: &TestTools, platform: Platform) -> Result<&MachineTools, Failure> {
+    tools.machine(platform).map_err(|lacking| Failure::new(Class::MissingTool, lacking))
+}
+
 /// Measures each loader, over HTTP against TFTP.
 pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
     let (host, network) = (bench.host, TestNetwork::default());
     let tools =
-        TestTools::find(&host.path, &network, None, &bench.cache, host.ui).map_err(build_loaders::Error::from)?;
+        TestTools::find(&host.path, (&Platform::ALL.into(), &GuestImages::default()), &network, &bench.cache, host.ui)
+            .map_err(build_loaders::Error::from)?;
+    let machine = machine_of(&tools, Platform::Bios)?;
     bench.reset_project(&[Loader::IpxePxe, Loader::IpxeEfi], &script())?;
     bench.write_project_file("sites.toml", &sites(&network))?;
     bench.build(None)?;
     let mut pages = Pages::default();
-    for (name, content) in [(KERNEL, fs::read(&tools.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
+    for (name, content) in [(KERNEL, fs::read(&machine.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
         fs::write_anew(&bench.tree().join(name), &content)?;
         pages.put(WebServerRole::Other, url("http", name, &network), content.into());
     }
@@ -116,7 +123,7 @@ impl Lane<'_> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
         let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_nic_root_path: None };
         let folder = self.bench.empty_scratch_dir("machine")?;
-        machine::prepare(&folder, self.tools)?;
+        machine::prepare(&folder, machine_of(self.tools, platform)?)?;
         let [kernel, blob] = [KERNEL, BLOB].map(|file| url(protocol, file, &self.network));
         let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
         fs::write_atomic(&self.bench.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
@@ -139,7 +146,13 @@ impl Lane<'_> {
         let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
-        let _machine = Machine::start((platform, NicSetup::Single), tools, Accelerator::Tcg, folder, &sink)?;
+        let _machine = Machine::start(
+            (platform, NicSetup::Single),
+            machine_of(tools, platform)?,
+            Accelerator::Tcg,
+            folder,
+            &sink,
+        )?;
         self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 

@@ -45,6 +45,7 @@ impl Cache {
             "bases" => P::Bases,
             "trees" => P::Trees,
             "toolchains" => P::Toolchains,
+            "guests" => P::Guests,
             "locks" => P::Locks,
             Self::TAG => P::Tag,
             "downloads" | "stamping" => P::Scratch,
@@ -105,6 +106,12 @@ impl Cache {
     #[must_use]
     pub fn toolchain_record(&self, key: &Sha256Digest) -> Utf8PathBuf {
         self.0.join("toolchains").join(format!("{}.json", key.short()))
+    }
+
+    /// Returns the paths of what machines with the CPU called `arch` boot.
+    #[must_use]
+    pub fn guest(&self, arch: &str) -> GuestPaths {
+        GuestPaths(self.0.join("guests").join(arch))
     }
 
     /// Name prefix of folders in the root of the cache in which a tool is tried.
@@ -192,6 +199,8 @@ pub enum CachePart {
     Trees,
     /// Records of toolchains as they were probed.
     Toolchains,
+    /// Kernels and userlands for machines of the boot test, by CPU.
+    Guests,
     /// Locks.
     Locks,
     /// The file that marks the folder as a cache.
@@ -202,6 +211,36 @@ pub enum CachePart {
     Scratch,
     /// An entry that is of no use once its run has ended.
     Leftover,
+}
+
+/// Paths of a kernel and a userland for machines of the boot test.
+#[derive(Debug, Clone)]
+pub struct GuestPaths(Utf8PathBuf);
+
+impl GuestPaths {
+    /// Returns the folder.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// Returns the Linux kernel.
+    #[must_use]
+    pub fn kernel(&self) -> Utf8PathBuf {
+        self.0.join("vmlinuz")
+    }
+
+    /// Returns the static busybox, which is written last.
+    #[must_use]
+    pub fn busybox(&self) -> Utf8PathBuf {
+        self.0.join("busybox")
+    }
+
+    /// Checks whether both exist.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.kernel().is_file() && self.busybox().is_file()
+    }
 }
 
 /// Paths of a build tree: iPXE's exported source, with the files that make added.
