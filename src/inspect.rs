@@ -44,6 +44,15 @@ pub struct KnownLoader {
     pub linked: Option<LinkedObjects>,
 }
 
+/// Returns the reason why the tree or manifest at `path` cannot be used, if there is one.
+#[must_use]
+pub fn unusable(path: &Utf8Path) -> Option<String> {
+    match fs::read(&manifest_of(path)) {
+        Ok(json) => Manifest::parse(&json).err(),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Inspects the loader at `path`. `candidates` are trees or manifests; the first manifest that lists the loader's bytes
 /// is used. If the user cancels, the result lacks facts and manifest entry.
 ///
@@ -74,8 +83,13 @@ pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
     path.ancestors().skip(1).map(Utf8Path::to_owned).filter(|folder| folder.join(paths::MANIFEST).is_file())
 }
 
+/// Returns the path of the manifest of `candidate`, a tree or a manifest.
+fn manifest_of(candidate: &Utf8Path) -> Utf8PathBuf {
+    if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() }
+}
+
 fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress) -> Option<KnownLoader> {
-    let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
+    let path = manifest_of(candidate);
     let json = fs::read(&path).ok()?;
     let manifest = parallel::detached_on_cancel(progress, move || Manifest::parse(&json).ok())??;
     let file = manifest.files.into_iter().find(|file| file.sha256 == *sha256)?;

@@ -107,6 +107,14 @@ impl GuestImages {
         Ok(images)
     }
 
+    /// Returns a file for a CPU that no machine of `platforms` has, and that CPU.
+    #[must_use]
+    pub fn unneeded(&self, platforms: &BTreeSet<Platform>) -> Option<(&Utf8Path, Arch)> {
+        let needed = |arch: Arch| platforms.iter().any(|platform| guest_arch(*platform) == arch);
+        let files = self.kernels.iter().chain(&self.programs);
+        files.map(|(arch, file)| (file.as_path(), *arch)).find(|(_, arch)| !needed(*arch))
+    }
+
     /// Checks whether a kernel and a userland for `arch` were given.
     #[must_use]
     pub fn are_complete(&self, arch: Arch) -> bool {
@@ -269,6 +277,32 @@ fn variables(code: &Utf8Path) -> Utf8PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_cpu_has_its_own_kernel_and_userland() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = Utf8Path::from_path(folder.path()).unwrap().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let mut arm = vec![0; 0x300];
+        arm[0x38..0x3c].copy_from_slice(b"ARM\x64");
+        let (kernel, other) = (file("a", &arm), file("b", &arm));
+        let busybox = file("busybox", &[b"\x7fELF".as_slice(), &[2; 14], &[183, 0]].concat());
+        let images = GuestImages::of(std::slice::from_ref(&kernel), std::slice::from_ref(&busybox)).unwrap();
+        assert!(images.are_complete(Arch::Arm64) && !images.are_complete(Arch::X86_64));
+        assert_eq!(images.unneeded(&[Platform::EfiArm64].into()), None);
+        assert_eq!(images.unneeded(&[Platform::Bios].into()), Some((kernel.as_path(), Arch::Arm64)));
+        let twice = GuestImages::of(&[kernel.clone(), other.clone()], &[]).unwrap_err();
+        assert_eq!(twice, format!("`{kernel}` and `{other}` are both kernels for arm64, wanted one"));
+        let text = file("text", b"#!/bin/sh\n");
+        let wanted = "wanted a Linux kernel for x86 or 64-bit ARM, not compressed";
+        assert_eq!(
+            GuestImages::of(std::slice::from_ref(&text), &[]).unwrap_err(),
+            format!("`{text}` is a text, {wanted}")
+        );
+    }
 
     #[test]
     fn variables_stand_beside_the_code() {

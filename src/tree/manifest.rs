@@ -348,7 +348,18 @@ fn parse<'t, T: Deserialize<'t>>(json: &'t [u8]) -> Result<T, String> {
     if !is_plain_json(json) {
         return Err("found a text with invisible characters, wanted names and versions".into());
     }
-    serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())
+    serde_json::from_slice(json).map_err(|error| {
+        // A later version can have fields that this one does not know.
+        let later = serde_json::from_slice::<Version>(json).map_or(Ok(()), |it| check_version(it.schema_version));
+        later.err().unwrap_or_else(|| printable(&error.to_string()).to_string())
+    })
+}
+
+/// The part of a manifest that every version has.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Version {
+    schema_version: u32,
 }
 
 fn check_version(found: u32) -> Result<(), String> {
@@ -593,6 +604,15 @@ mod tests {
                 files,
             },
         )
+    }
+
+    #[test]
+    fn a_later_version_is_named_before_what_is_new_in_it() {
+        let error = Manifest::parse(b"{ \"schema-version\": 2, \"new\": true }").unwrap_err();
+        assert_eq!(error, "found schema version 2, wanted 1");
+        assert!(
+            Manifest::parse(b"{ \"schema-version\": 1, \"new\": true }").unwrap_err().contains("unknown field `new`")
+        );
     }
 
     proptest! {

@@ -15,6 +15,7 @@ netboot_fixtures::tests! {
     a_page_in_the_place_of_the_archive,
     a_server_that_stays_busy,
     a_circle_of_redirects,
+    a_redirect_to_a_server_that_is_down,
     an_address_that_is_not_of_the_web,
     a_redirect_to_a_place_without_end_is_shown_in_short,
     an_address_of_the_web_that_begins_wrongly_is_not_asked,
@@ -60,6 +61,8 @@ fn mirror() -> TestServer {
         "/circle/s.zip" => answer.whole("302 Found", &["Location: /circle/t.zip"], b""),
         "/circle/t.zip" => answer.whole("302 Found", &["Location: /circle/s.zip"], b""),
         "/astray/s.zip" => answer.whole("302 Found", &["Location: ftp://127.0.0.1/s.zip"], b""),
+        // Nothing listens there.
+        "/dead/s.zip" => answer.whole("302 Found", &["Location: http://me:secret@127.0.0.1:1/s.zip?token=secret"], b""),
         "/local/s.zip" => answer.whole("302 Found", &["Location: file:///etc/passwd"], b""),
         "/secret/s.zip" => answer.whole("302 Found", &["Location: ftp://me:secret@127.0.0.1/s.zip?token=secret"], b""),
         other => match other.strip_prefix("/on/").map(|number| number.parse::<u32>().unwrap()) {
@@ -129,6 +132,13 @@ fn a_circle_of_redirects() {
          hint: check the address\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked.len(), 11);
+}
+
+fn a_redirect_to_a_server_that_is_down() {
+    let (error, asked) = refused("/dead/s.zip");
+    let begin = "cannot download `URL`: after a redirect to `http://127.0.0.1:1/s.zip?...`: ";
+    assert!(error.starts_with(begin) && error.contains("refuses the connection"), "{error}");
+    assert_eq!(asked, ["/dead/s.zip"; 3]);
 }
 
 fn an_address_that_is_not_of_the_web() {

@@ -447,14 +447,14 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 20] = [
+    const INPUTS: [&str; 21] = [
         "butane",
         "cache_dir",
         "dhcp_config",
         "files",
         "inventories",
         "json",
-        "kernel",
+        "kernels",
         "keys",
         "loader",
         "manifest",
@@ -468,6 +468,7 @@ mod tests {
         "tls_certificate",
         "tls_key",
         "tree",
+        "userlands",
     ];
 
     /// Each output is checked before the command runs; see `commands::run`.

@@ -26,6 +26,7 @@ use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network;
 use netboot_loaders::config::sites::{Options, Sites};
 use netboot_loaders::loader::target::Platform;
+use netboot_loaders::printable::printable;
 use netboot_loaders::serve::boot_policy::BootPolicy;
 use netboot_loaders::serve::server_config;
 use netboot_loaders::serve::server_config::ServerKind;
@@ -97,6 +98,10 @@ fn tools_for(cases: &[Case], args: &BootTest, network: &TestNetwork, host: &Host
     let files = |files: &[Utf8PathBuf]| files.iter().map(|file| absolute(file)).collect::<Result<Vec<_>, _>>();
     let images = GuestImages::of(&files(&args.kernels)?, &files(&args.userlands)?);
     let images = images.map_err(|problem| Failure::new(Class::BadInput, problem))?;
+    if let Some((file, arch)) = images.unneeded(&platforms) {
+        let text = format!("`{}` is for {arch}, and no machine of these cases has such a CPU", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help("leave it out, or choose other cases"));
+    }
     if args.install_deps {
         let others = platforms.iter().filter_map(|platform| needs::other_machine(*platform));
         install::missing(&others.flatten().collect::<Vec<_>>(), host)?;

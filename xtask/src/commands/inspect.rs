@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
-use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above};
+use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above, unusable};
 use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::loader::linked_objects::{LinkedObjects, ObjectClass};
 use netboot_loaders::printable::printable;
@@ -45,7 +45,14 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
             let text = format!("there is no manifest `{manifest}`");
             return Err(Failure::new(Class::DamagedTree, text).help("give a tree or its manifest.json"));
         }
-        Some(manifest) => vec![absolute(manifest)?],
+        Some(manifest) => {
+            let manifest = absolute(manifest)?;
+            if let Some(reason) = unusable(&manifest) {
+                let text = format!("`{}` is no manifest that can be read: {reason}", printable(&manifest));
+                return Err(Failure::new(Class::DamagedTree, text).help("give a tree or its manifest.json"));
+            }
+            vec![manifest]
+        }
         None => trees_above(&path).chain([host.project.default_tree()]).collect(),
     };
     let found = inspect(&path, &candidates, &known, host.ui)?;

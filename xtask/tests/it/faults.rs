@@ -394,7 +394,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     let project = Project::cold();
     let cache = project.path("cache");
     std::fs::create_dir(&cache).unwrap();
-    let mount = |options: &str| in_namespace(&project, &format!("mount -t tmpfs -o {options}"));
+    let mount = |options: &str| in_namespace(&project, &format!("mount -t tmpfs -o mode=755,{options}"));
     says!(project, mount(&format!("ro none {cache}"))?, @r#"
     exit code 1, stderr:
     error: cannot create a folder in `PROJECT/cache/probe-`

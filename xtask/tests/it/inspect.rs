@@ -130,6 +130,12 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
       | #!ipxe
       | dhcp && chain ${root-path}
     ");
+    project.write("broken.json", "{}");
+    shows!(project, ["inspect", other.as_str(), "--manifest", project.path("broken.json").as_str()], @r"
+    exit code 8, stderr:
+    error: `PROJECT/broken.json` is no manifest that can be read: missing field `schema-version` at line 1 column 2
+    hint: give a tree or its manifest.json
+    ");
     project.write("page.efi", "<html>not found</html>\n");
     let page = project.path("page.efi");
     shows!(project, ["inspect", page.as_str()], @r"

@@ -214,6 +214,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error of a connection that failed after a redirect to `url`, which need not be the server asked first.
+    fn after_redirect(self, url: &url::Url) -> Self {
+        match self {
+            Self::Connection(reason) => {
+                Self::Connection(format!("after a redirect to `{}`: {reason}", shown(url.as_str())))
+            }
+            other => other,
+        }
+    }
+
     /// Checks whether another attempt may succeed.
     #[must_use]
     pub fn passes(&self) -> bool {
@@ -296,7 +306,8 @@ impl HttpClient {
         let mut user = remove_user(&mut now);
         let mut seen = vec![now.clone()];
         loop {
-            let response = self.send(&now, user.as_deref(), headers, None)?;
+            let response = self.send(&now, user.as_deref(), headers, None);
+            let response = response.map_err(|error| if seen.len() > 1 { error.after_redirect(&now) } else { error })?;
             let Some(location) = redirect(&response) else {
                 return Ok((response, with_user(&now, url, &seen[0])));
             };

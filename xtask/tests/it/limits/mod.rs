@@ -360,7 +360,9 @@ fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl I
 /// Returns the tarball of a tree with `count` small files, each with a manifest entry of the maximum size.
 fn tree_of(project: &Project, count: usize) -> Utf8PathBuf {
     let mut manifest = manifest_of(project);
-    let file = manifest.files.iter().find(|file| file.ipxe.is_some()).unwrap().clone();
+    let mut file = manifest.files.iter().find(|file| file.ipxe.is_some()).unwrap().clone();
+    // The content is that of no loader, so it is called none.
+    file.ipxe.as_mut().unwrap().target = "bin/another".into();
     let (sha256, site) = (Sha256Digest::of(b"content"), Some("a".repeat(20)));
     let path = format!("sites/PATH/{}", "a".repeat(20)).into();
     manifest.files = vec![manifest::ManifestEntry { path, sha256, size: 7, kind: FileKind::Data, site, ..file }];
