@@ -23,20 +23,6 @@ pub fn kernel_arch(head: &[u8]) -> Option<Arch> {
     (head.get(0x38..0x3c)? == b"ARM\x64").then_some(Arch::Arm64)
 }
 
-/// Returns the CPU of an ELF program, from its first bytes.
-#[must_use]
-pub fn program_arch(head: &[u8]) -> Option<Arch> {
-    if !head.starts_with(b"\x7fELF") {
-        return None;
-    }
-    match u16::from_le_bytes([*head.get(18)?, *head.get(19)?]) {
-        3 => Some(Arch::I386),
-        62 => Some(Arch::X86_64),
-        183 => Some(Arch::Arm64),
-        _ => None,
-    }
-}
-
 /// Reads the first bytes of `file`.
 ///
 /// # Errors
@@ -51,6 +37,7 @@ pub fn head(file: &Utf8Path) -> Result<Vec<u8>, fs::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loader::file_kind::elf_arch;
 
     #[test]
     fn the_cpu_of_a_kernel_and_of_a_program_is_in_their_first_bytes() {
@@ -65,9 +52,9 @@ mod tests {
         assert_eq!(kernel_arch(&[0; 0x300]), None);
         let program = |machine: u8| [b"\x7fELF".as_slice(), &[2; 14], &[machine, 0]].concat();
         assert_eq!(
-            [3, 62, 183, 8].map(|machine| program_arch(&program(machine))),
+            [3, 62, 183, 8].map(|machine| elf_arch(&program(machine))),
             [Some(Arch::I386), Some(Arch::X86_64), Some(Arch::Arm64), None]
         );
-        assert_eq!(program_arch(b"\x7fELF"), None);
+        assert_eq!(elf_arch(b"\x7fELF"), None);
     }
 }

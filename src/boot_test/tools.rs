@@ -10,7 +10,7 @@ use super::network::{DhcpSetup, HttpSetup, TestNetwork};
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
-use crate::loader::file_kind::describe;
+use crate::loader::file_kind::{describe, elf_arch};
 use crate::loader::target::{Arch, Platform};
 use crate::toolchain::need::Need;
 use crate::toolchain::needs;
@@ -98,7 +98,7 @@ impl GuestImages {
         }
         for userland in userlands {
             let head = guest_image::head(userland).map_err(|error| error.to_string())?;
-            let arch = guest_image::program_arch(&head);
+            let arch = elf_arch(&head);
             let arch = arch.ok_or_else(|| format!("`{userland}` is {}, wanted a static busybox", describe(&head)))?;
             if let Some(other) = images.programs.insert(arch, userland.clone()) {
                 return Err(format!("`{other}` and `{userland}` are both for {arch}, wanted one"));

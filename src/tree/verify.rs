@@ -383,3 +383,40 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::file_kind::FileKind;
+    use crate::stamp::slot::SlotSize;
+    use crate::tree::manifest::Embedded;
+
+    #[test]
+    fn a_loader_for_another_cpu_than_its_make_target_is_refused_whatever_the_manifest_says() {
+        let content = Content::of(b"x");
+        let refused = |target: &str, arch: Arch| {
+            let embedded = Embedded {
+                target: target.into(),
+                configuration: content.sha256,
+                script: "a.ipxe".into(),
+                slot_size: SlotSize::DEFAULT,
+                slot_sha256: content.sha256,
+            };
+            let file = ManifestEntry {
+                path: "arm64/ipxe.efi".into(),
+                size: content.size,
+                sha256: content.sha256,
+                kind: FileKind::EfiApplication,
+                arch: Some(arch),
+                site: None,
+                same_as: None,
+                ipxe: Some(embedded),
+                member: None,
+            };
+            let identity = Some((FileKind::EfiApplication, Some(arch)));
+            compare(&file, Found { content, identity, description: "an EFI application".into() }).is_some()
+        };
+        assert!(refused("bin-arm64-efi/ipxe.efi", Arch::X86_64));
+        assert!(!refused("bin-arm64-efi/ipxe.efi", Arch::Arm64) && !refused("bin/another", Arch::X86_64));
+    }
+}

@@ -64,7 +64,7 @@ pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
         [0xea, _, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29, ..] => {
             Some((FileKind::PxelinuxNbp, Some(Arch::I386)))
         }
-        [0x7f, b'E', b'L', b'F', ..] => elf(content).map(|arch| (FileKind::SyslinuxModule, Some(arch))),
+        [0x7f, b'E', b'L', b'F', ..] => elf_arch(content).map(|arch| (FileKind::SyslinuxModule, Some(arch))),
         [b'<', ..] | [] => None,
         text if std::str::from_utf8(text).is_ok_and(|text| !text.contains('\0')) => Some((FileKind::Text, None)),
         _ => None,
@@ -93,7 +93,12 @@ fn portable_executable(content: &[u8]) -> Option<Arch> {
     }
 }
 
-fn elf(content: &[u8]) -> Option<Arch> {
+/// Returns the CPU of an ELF program or module, from its first bytes.
+#[must_use]
+pub fn elf_arch(content: &[u8]) -> Option<Arch> {
+    if !content.starts_with(b"\x7fELF") {
+        return None;
+    }
     match u16_at(content, 18)? {
         3 => Some(Arch::I386),
         62 => Some(Arch::X86_64),
