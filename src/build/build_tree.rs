@@ -90,7 +90,7 @@ impl BuildTree {
             return Ok(Some(reason.to_owned()));
         };
         let Ok(seal) = serde_json::from_slice::<Seal>(&text) else {
-            return Ok(Some("the cache was written by another version".to_owned()));
+            return Ok(Some("the cache has no record of the last build that can be read".to_owned()));
         };
         if seal.key != self.key {
             let changes = self.inputs.changes_since(&seal.inputs);

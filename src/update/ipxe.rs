@@ -178,12 +178,26 @@ impl RefPosition {
                 }
                 let full = [to.to_owned(), format!("{TAGS}{to}"), format!("{HEADS}{to}")];
                 match full.iter().find_map(|full| self.upstream.refs.iter().find(|(name, _)| name == full)) {
-                    Some(named) => named,
+                    Some(named) => {
+                        self.is_no_other_commit(to, named)?;
+                        named
+                    }
                     None => return self.abbreviated(to),
                 }
             }
         };
         Ok((found.0.clone(), self.commit(found.1).map_err(|error| self.broken(&error))?))
+    }
+
+    /// Ensures that `to`, by which `named` was found, is not the beginning of another commit as well: git takes the ref,
+    /// and whoever can push a tag to the repository would choose what is pinned.
+    fn is_no_other_commit(&self, to: &str, named: &(String, Oid)) -> Result<(), Error> {
+        let Ok((_, commit)) = self.abbreviated(to) else { return Ok(()) };
+        if self.commit(named.1) == Ok(commit) {
+            return Ok(());
+        }
+        let (url, git_ref) = (self.url.clone(), named.0.clone());
+        Err(Error::NameOrCommit { url, name: to.into(), git_ref, commit: self.described(commit) })
     }
 
     /// Resolves the abbreviation `to`. Returns a ref that contains the commit, and the commit.

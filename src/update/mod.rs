@@ -68,6 +68,18 @@ pub enum Error {
         /// The first matching commits with their subjects.
         commits: Vec<String>,
     },
+    /// A tag or a branch is called like the abbreviation of another commit.
+    #[error("`{name}` is ambiguous: it is `{git_ref}` of `{url}`, and a commit begins with it\n  {commit}")]
+    NameOrCommit {
+        /// Address of the repository.
+        url: String,
+        /// Requested name or abbreviation.
+        name: String,
+        /// Full name of the tag or branch.
+        git_ref: String,
+        /// The commit with its subject.
+        commit: String,
+    },
     /// The commit does not exist, or no ref contains it.
     #[error("no tag and no branch of `{url}` leads to the commit {commit}")]
     UnknownCommit {
@@ -132,6 +144,10 @@ impl Diagnose for Error {
                 }
             }
             Self::Ambiguous { url, .. } => Class::Unavailable.about(url).help("give more digits of the commit"),
+            Self::NameOrCommit { url, git_ref, .. } => Class::Unavailable
+                .about(url)
+                .help("give more digits of the commit")
+                .help(Help::WithValue(Flag::To, git_ref.clone())),
             Self::UnknownCommit { url, .. } => {
                 Class::Unavailable.about(url).help(Flag::IpxeUrl).help("make a branch there that leads to it")
             }

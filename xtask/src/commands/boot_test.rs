@@ -119,7 +119,7 @@ fn tools_for(cases: &[Case], args: &BootTest, network: &TestNetwork, host: &Host
             host.ui.warn(
                 warning
                     .help(Flag::InstallDeps)
-                    .help("or name a kernel and a userland with `--kernel` and `--userland`"),
+                    .help("name a kernel and a userland with `--kernel` and `--userland`"),
             );
         }
     }

@@ -217,7 +217,7 @@ const SEE_ABOVE: &str = "see what mdbook says above";
 fn check_place(folder: &Utf8Path) -> Result<(), Failure> {
     if fs::is_mount_point(folder) {
         let text = format!("`{folder}` is a mount point, and a book is published by exchanging folders");
-        return Err(Failure::new(Class::Failure, text).help("unmount it"));
+        return Err(Failure::new(Class::Failure, text).help("name a folder in it"));
     }
     if !fs::entries(folder)?.is_empty() && !MARKS.iter().all(|(page, mark)| has_mark(&folder.join(page), mark)) {
         let text = format!("`{folder}` is not empty, and no book");

@@ -222,7 +222,7 @@ fn a_mount_point_is_refused() -> Result<(), String> {
     says!(project, in_namespace(&project, &prepare, &["--out", book.as_str()]), @"
     exit code 1, stderr:
     error: `PROJECT/srv` is a mount point, and a book is published by exchanging folders
-    hint: unmount it
+    hint: name a folder in it
     hint: or choose another folder with `--out`
     ");
     Ok(())

@@ -270,10 +270,25 @@ fn an_abbreviated_commit_is_what_git_takes_it_for() {
         let (_, pinned_ref, pinned) = fixture.pinned();
         assert_eq!((pinned_ref.as_str(), &pinned), (git_ref, commit), "{to}");
     }
-    // A ref name takes precedence over digits, and four digits are the minimum.
+    // Git takes the ref, whose name anyone who can push chooses. Four digits are the minimum.
+    let named = format!("refs/tags/{}", &candidate[..7]);
     fixture.tag(&candidate[..7], fixture.fixed);
-    fixture.update(&["--to", &candidate[..7]]).warned();
+    fixture.refuses(
+        &["--to", &candidate[..7]],
+        5,
+        &format!(
+            "`{}` is ambiguous: it is `{named}` of `URL`, and a commit begins with it\n  {candidate}  {}\n\
+             hint: give more digits of the commit\nhint: or run the command with `--to {named}`\n",
+            &candidate[..7],
+            fixture.repository.find_commit(fixture.candidate).unwrap().summary().unwrap().unwrap(),
+        ),
+    );
+    fixture.update(&["--to", &named]).warned();
     assert_eq!(fixture.pinned().2, fixed);
+    // The tag of a commit may be the abbreviation of that commit.
+    fixture.tag(&candidate[..8], fixture.candidate);
+    fixture.update(&["--to", &candidate[..8]]).warned();
+    assert_eq!(fixture.pinned().2, candidate);
     let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
     for (to, message) in [
         (&fixed[..3], format!("`URL` has no tag, branch or commit `{}`\n", &fixed[..3])),

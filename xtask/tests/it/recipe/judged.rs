@@ -22,6 +22,7 @@ netboot_fixtures::tests! {
     kea_for_each_firmware,
     isc_dhcpd_for_each_firmware,
     caddy,
+    caddy_on_the_port_of_the_other_protocol,
     nginx,
     nginx_synology,
     systemd_units_of_a_mirror,
@@ -211,6 +212,18 @@ fn kea_with_the_longest_address() -> Result<(), String> {
 
 fn caddy() -> Result<(), String> {
     judged(&project(), "caddy", "caddy", &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"])
+}
+
+/// Caddy refuses http on the port that it takes for that of https, and the other way round.
+fn caddy_on_the_port_of_the_other_protocol() -> Result<(), String> {
+    for address in ["http://192.0.2.1:443/boot", "https://nas.example:80/boot"] {
+        let project = project();
+        let network = NETWORK.replace("http://192.168.88.10/tftp", address);
+        assert_ne!(network, NETWORK);
+        project.write("embed-scripts/network.toml", &network);
+        judged(&project, "caddy", "caddy", &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"])?;
+    }
+    Ok(())
 }
 
 fn nginx() -> Result<(), String> {
