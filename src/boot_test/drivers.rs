@@ -42,30 +42,52 @@ pub enum Error {
     Process(#[from] process::Error),
 }
 
-/// Returns the modules for `kernel`, the content of a kernel image. Decompresses modules in `scratch`.
+/// Returns the folder of the modules of a kernel that is installed here.
+///
+/// # Errors
+///
+/// [`Error::NoVersion`] if `kernel`, the content of its image, has no version.
+pub fn installed(kernel: &[u8]) -> Result<Utf8PathBuf, Error> {
+    Ok(Utf8Path::new(MODULES).join(version(kernel).ok_or(Error::NoVersion)?))
+}
+
+/// Returns the modules in `folder`, the modules of one kernel. Decompresses them in `scratch`.
 ///
 /// # Errors
 ///
 /// [`Error`] if the modules are not available.
-pub fn drivers(kernel: &[u8], scratch: &Utf8Path, progress: &dyn Progress) -> Result<Drivers, Error> {
-    let folder = Utf8Path::new(MODULES).join(version(kernel).ok_or(Error::NoVersion)?);
+pub fn drivers(folder: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Drivers, Error> {
+    let modules = paths(folder)?.into_iter().map(|path| module(&folder.join(path), scratch, progress));
+    modules.collect::<Result<Vec<_>, _>>().map(Into::into)
+}
+
+/// Names of the files in a folder of modules that say which modules there are, and what they need.
+pub const LISTS: [&str; 2] = ["modules.dep", "modules.builtin"];
+
+/// Returns the paths in `folder`, the modules of one kernel, of those that the card needs, in the order in which they
+/// must be loaded.
+///
+/// # Errors
+///
+/// [`Error`] if one is missing.
+pub fn paths(folder: &Utf8Path) -> Result<Vec<String>, Error> {
     let text = |name: &str| -> Result<String, fs::Error> {
         let content = fs::read_if_exists(&folder.join(name))?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
     };
-    let (dependencies, builtin) = (text("modules.dep")?, text("modules.builtin")?);
+    let [dependencies, builtin] = LISTS.map(text);
+    let (dependencies, builtin) = (dependencies?, builtin?);
     let mut paths: Vec<&str> = Vec::new();
     for name in WANTED {
         if builtin.lines().any(|path| stem(path) == name) {
             continue;
         }
-        let found = chain(&dependencies, name).ok_or_else(|| Error::Missing { folder: folder.clone(), name })?;
+        let found = chain(&dependencies, name).ok_or_else(|| Error::Missing { folder: folder.to_owned(), name })?;
         paths.extend(found);
     }
     let mut seen = BTreeSet::new();
     paths.retain(|path| seen.insert(*path));
-    let modules = paths.into_iter().map(|path| module(&folder.join(path), scratch, progress));
-    modules.collect::<Result<Vec<_>, _>>().map(Into::into)
+    Ok(paths.into_iter().map(str::to_owned).collect())
 }
 
 /// Returns the version of a kernel image in the format that loaders boot ("The Linux/x86 Boot Protocol":

@@ -5,16 +5,22 @@ use std::sync::Arc;
 use super::network::{DhcpSetup, TestNetwork};
 use crate::base::paths::mirror::version_script;
 use crate::config::boot_entry::{BootEntry, Files};
+use crate::loader::target::Platform;
 use crate::tree::open::{Changed, CheckedTree};
 
 /// Version of the image set that stands in for one from a mirror.
 const VERSION: &str = "0.boot-test";
 
-/// A boot entry under test.
+/// Platforms of machines that boot entries.
+const PLATFORMS: [Platform; 4] = [Platform::EfiX64, Platform::Bios, Platform::EfiArm64, Platform::EfiIa32];
+
+/// A boot entry under test on one kind of machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestedEntry {
     /// Its name.
     pub name: String,
+    /// The machine's platform.
+    pub platform: Platform,
     /// Path and content of its script in the tree.
     pub script: (String, Arc<[u8]>),
     /// Files that a machine fetches, or why nothing can stand in for them.
@@ -23,33 +29,54 @@ pub struct TestedEntry {
     pub version: Option<(String, String)>,
 }
 
-/// Returns those of `entries` whose scripts are in `tree`.
+/// Returns those of `entries` whose scripts are in `tree`, for each platform that they have a system for.
 ///
 /// # Errors
 ///
 /// [`Changed`] if a script has changed since the tree was checked.
 pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<TestedEntry>>, Changed> {
     let file = |entry: &BootEntry| tree.manifest.files.iter().find(|file| file.path == entry.file());
-    let there = entries.iter().filter_map(|entry| file(entry).map(|file| (entry, file)));
-    there
-        .map(|(entry, file)| Ok(Arc::new(TestedEntry::new(entry, tree.read(&file.path, &file.content())?.into()))))
-        .collect()
+    let mut tested = Vec::new();
+    for entry in entries {
+        let Some(file) = file(entry) else { continue };
+        let script: Arc<[u8]> = tree.read(&file.path, &file.content())?.into();
+        let platforms = PLATFORMS.into_iter().filter(|platform| entry.system(*platform).is_some());
+        tested.extend(platforms.map(|platform| Arc::new(TestedEntry::new(entry, platform, Arc::clone(&script)))));
+    }
+    Ok(tested)
 }
 
 impl TestedEntry {
-    /// Creates the test of `entry`, whose script in the tree is `script`.
+    /// Creates the test of `entry` on `platform`; `script` is its script in the tree.
     #[must_use]
-    pub fn new(entry: &BootEntry, script: Arc<[u8]>) -> Self {
+    pub fn new(entry: &BootEntry, platform: Platform, script: Arc<[u8]>) -> Self {
         let name = entry.name.clone();
-        let files = match entry.files(VERSION) {
+        // What iPXE itself expands is the same for all machines of a platform.
+        let expand = |text: &mut String| *text = text.replace("${buildarch}", platform.arch().buildarch());
+        let files = entry.files(platform, VERSION).map(|mut files| {
+            expand(&mut files.kernel);
+            files.initrds.iter_mut().chain([&mut files.arguments]).for_each(expand);
+            files
+        });
+        let unknown = |files: &Files| {
+            let mut addresses = files.initrds.iter().chain([&files.kernel]);
+            addresses.find(|address| address.contains("${")).cloned()
+        };
+        let files = match files {
             None => Err(format!("what `{name}` boots is decided by another server")),
             Some(files) if files.initrds.is_empty() => {
                 Err(format!("`{name}` has no initial RAM disk, from which a machine could tell that it got there"))
             }
-            Some(files) => Ok(files),
+            Some(files) => match unknown(&files) {
+                Some(address) => Err(format!("`{address}` is an address that only the machine itself can complete")),
+                None => Ok(files),
+            },
         };
-        let version = entry.version_script().map(|(product, url)| (url, version_script(product.as_str(), VERSION)));
-        Self { name, script: (entry.file(), script), files, version }
+        let version = entry.version_script(platform).map(|(product, mut url)| {
+            expand(&mut url);
+            (url, version_script(product.as_str(), VERSION))
+        });
+        Self { name, platform, script: (entry.file(), script), files, version }
     }
 
     /// Returns the URL of its script in `network`.
@@ -86,8 +113,10 @@ mod tests {
     fn what_cannot_be_stood_in_for_says_why() {
         let text = "[boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
                     [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://a\"\n";
-        let reasons: Vec<String> =
-            entries(text).iter().filter_map(|entry| TestedEntry::new(entry, Arc::from(&b""[..])).files.err()).collect();
+        let reasons: Vec<String> = entries(text)
+            .iter()
+            .filter_map(|entry| TestedEntry::new(entry, Platform::EfiX64, Arc::from(&b""[..])).files.err())
+            .collect();
         assert_eq!(
             reasons,
             [
@@ -100,7 +129,7 @@ mod tests {
     #[test]
     fn userland_fetches_what_the_kernel_is_told_of() {
         let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"http://a/c.ign?x=http://b\"\narguments = \"x=https://a/d\"\n";
-        let entry = TestedEntry::new(&entries(text)[0], Arc::from(&b""[..]));
+        let entry = TestedEntry::new(&entries(text)[0], Platform::EfiX64, Arc::from(&b""[..]));
         let found: Vec<&str> = entry.for_userland().collect();
         assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "http://a/c.ign?x=http://b"]);
         assert_eq!(

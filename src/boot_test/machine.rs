@@ -245,6 +245,7 @@ mod tests {
             firmware: "/ovmf/CODE.fd".into(),
             variables: "/ovmf/VARS.fd".into(),
             kernel: "vmlinuz".into(),
+            modules: None,
             busybox: "busybox".into(),
         };
         arguments(platform, nics, &tools, Accelerator::default()).join(" ")

@@ -131,12 +131,18 @@ pub fn run(
     let started = Instant::now();
     let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
     let scratch = guard.path();
-    // Only machines of a PC boot entries, and need drivers for that.
-    let of_a_pc = request.tools.machine(Platform::EfiX64).or_else(|_| request.tools.machine(Platform::Bios));
-    let guest_drivers = of_a_pc.and_then(|machine| {
-        let kernel = fs::read(&machine.kernel).map_err(|error| error.to_string())?;
-        drivers::drivers(&kernel, scratch, progress).map_err(|error| error.to_string())
-    });
+    let with_entries = cases.iter().filter(|case| case.entry.is_some()).map(|case| case.loader.platform);
+    let platforms: BTreeSet<Platform> = with_entries.collect();
+    let drivers_of = |platform| {
+        let machine = request.tools.machine(platform)?;
+        let folder = match &machine.modules {
+            Some(folder) => Ok(folder.clone()),
+            None => fs::read(&machine.kernel).map_err(drivers::Error::from).and_then(|it| drivers::installed(&it)),
+        };
+        let drivers = folder.and_then(|folder| drivers::drivers(&folder, scratch, progress));
+        drivers.map_err(|error| error.to_string())
+    };
+    let guest_drivers = platforms.into_iter().map(|platform| (platform, drivers_of(platform))).collect();
     // Servers serve the files that were checked, even if other users write into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
@@ -208,8 +214,8 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
     let work = || {
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
-            let lacking = || environment.guest_drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
             let machine = || environment.request.tools.machine(case.loader.platform).err();
+            let lacking = || environment.drivers(case)?.as_ref().err().cloned();
             let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(lacking);
             let report = match obstacle {
                 Some(reason) => CaseReport::skipped(case, reason),

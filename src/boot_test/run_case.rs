@@ -1,5 +1,6 @@
 //! Run of one case, from an empty network to a verdict.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::base::{fs, paths};
 use crate::digest::Sha256Digest;
+use crate::loader::target::Platform;
 use crate::tree::open::CheckedTree;
 
 /// Divisor of the deadline: after that time without any event, a case ends.
@@ -39,13 +41,22 @@ pub struct Environment<'a> {
     pub namespace: &'a Namespace,
     /// The tree under test: a copy that other users cannot write.
     pub tree: &'a CheckedTree,
-    /// Kernel modules for the network card, or why there are none.
-    pub guest_drivers: Result<Drivers, String>,
+    /// Kernel modules for the network card of the machines that boot entries, or why there are none.
+    pub guest_drivers: BTreeMap<Platform, Result<Drivers, String>>,
     /// Folder for sockets, variables and logs; its content does not outlive the run. Its name cannot be guessed, and so
     /// neither can the nonce that userland prints.
     pub scratch: &'a Utf8Path,
     /// Receives progress events.
     pub progress: &'a dyn Progress,
+}
+
+impl Environment<'_> {
+    /// Returns the kernel modules for a machine that boots an entry, or why there are none. Only an operating system uses
+    /// DHCP again, and only entries boot one.
+    pub fn drivers(&self, case: &Case) -> Option<&Result<Drivers, String>> {
+        case.entry.as_ref()?;
+        self.guest_drivers.get(&case.loader.platform)
+    }
 }
 
 /// Errors that leave a case without a verdict.
@@ -116,8 +127,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     )?;
     let (sender, notes) = mpsc::channel();
     let sink = EventSink::new(sender);
-    // Only an operating system uses DHCP again, and boot entries boot one.
-    let guest_drivers = case.entry.as_ref().and(environment.guest_drivers.as_ref().ok());
+    let guest_drivers = environment.drivers(case).and_then(|drivers| drivers.as_ref().ok());
     let initrd = Arc::from(userland::initramfs(&tools.busybox, &nonce, guest_drivers)?);
     let resources = scenario.resources(case, &fs::read(&tools.kernel)?.into(), &initrd);
     let _web = web::Servers::start(environment.request, &scenario, resources, &folder, &sink)?;

@@ -64,7 +64,7 @@ pub fn cases(
     for loader in representatives(&chosen) {
         cases.extend(faults(loader, intent));
     }
-    cases.extend(entries.iter().flat_map(|entry| boots_of(entry, &chosen, intent)));
+    cases.extend(entries.iter().filter_map(|entry| boot_of(entry, &chosen, intent)));
     if selection.two_cards {
         cases.extend(chosen.iter().flat_map(|loader| boots_with_two_cards(loader, intent)));
     }
@@ -106,18 +106,15 @@ fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     cases.into_iter().filter(|case| case.nics != NicSetup::RootPathOnOther || case.destination.root_path).collect()
 }
 
-/// Returns the cases of `entry`: one per firmware, with a loader in the root of the tree that follows option 17.
-fn boots_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
-    let able = |platform| {
-        let ours = |loader: &&&LoaderFile| {
-            loader.platform == platform && loader.site.is_none() && loader.program != Program::Syslinux
-        };
-        let special = format!("boot-{}", entry.name);
-        let mut cases = loaders.iter().filter(ours).map(|loader| case(loader, &special, Aim::Userland, intent));
-        cases.find(|case| case.destination.root_path)
+/// Returns the case of `entry`, with a loader in the root of the tree that follows option 17, if there is one.
+fn boot_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) -> Option<Case> {
+    let ours = |loader: &&&LoaderFile| {
+        loader.platform == entry.platform && loader.site.is_none() && loader.program != Program::Syslinux
     };
-    let cases = [Platform::EfiX64, Platform::Bios].into_iter().filter_map(able);
-    cases.map(|case| Case { entry: Some(Arc::clone(entry)), ..case }).collect()
+    let special = format!("boot-{}", entry.name);
+    let mut cases = loaders.iter().filter(ours).map(|loader| case(loader, &special, Aim::Userland, intent));
+    let case = cases.find(|case| case.destination.root_path)?;
+    Some(Case { entry: Some(Arc::clone(entry)), ..case })
 }
 
 /// Returns one iPXE loader per script: preferably one for UEFI, which starts faster, and among those `ipxe.efi`, which
@@ -216,15 +213,16 @@ mod tests {
     #[test]
     fn an_entry_is_booted_by_a_loader_for_each_firmware() {
         let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [\"http://a/i\"]\n";
-        let entry = Arc::new(TestedEntry::new(&entries(text)[0], Arc::from(&b"#!ipxe\n"[..])));
+        let tested = [Platform::EfiX64, Platform::Bios]
+            .map(|platform| Arc::new(TestedEntry::new(&entries(text)[0], platform, Arc::from(&b"#!ipxe\n"[..]))));
         let found = |intent: &Intent| -> Vec<Case> {
             let selection = Selection { cases: vec!["boot-a".into()], ..Selection::default() };
-            cases(&tree(), &[Arc::clone(&entry)], intent, &selection)
+            cases(&tree(), &tested, intent, &selection)
         };
         let both = found(&Intent::default());
         let names: Vec<&str> = both.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names, ["ipxe.efi:boot-a", "ipxe.pxe:boot-a"]);
-        assert!(both.iter().all(|case| case.entry.as_ref() == Some(&entry)));
+        assert!(both.iter().zip(&tested).all(|(case, entry)| case.entry.as_ref() == Some(entry)));
     }
 
     #[test]

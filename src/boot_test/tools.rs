@@ -30,6 +30,8 @@ pub struct MachineTools {
     pub variables: Utf8PathBuf,
     /// A Linux kernel.
     pub kernel: Utf8PathBuf,
+    /// The folder of the kernel's modules, if it is not where the distribution installs them.
+    pub modules: Option<Utf8PathBuf>,
     /// A static busybox.
     pub busybox: Utf8PathBuf,
 }
@@ -179,6 +181,7 @@ impl TestTools {
             variables: variables(&firmware),
             firmware,
             kernel: kernel.cloned().unwrap_or_else(|| file("kernel")),
+            modules: None,
             busybox: busybox.cloned().unwrap_or_else(|| file("busybox")),
         };
         let part = |tool: &Tool| TestTool {
@@ -236,7 +239,9 @@ fn other_machine(
     let arch = guest_arch(platform);
     let guest = cache.guest(&arch.to_string());
     let kept = |file: Utf8PathBuf| guest.exist().then_some(file);
-    let kernel = images.kernels.get(&arch).cloned().or_else(|| kept(guest.kernel()));
+    let kernel = images.kernels.get(&arch).cloned();
+    let modules = kernel.is_none().then(|| guest.modules());
+    let kernel = kernel.or_else(|| kept(guest.kernel()));
     let busybox = images.programs.get(&arch).cloned().or_else(|| kept(guest.busybox()));
     let (Some(kernel), Some(busybox)) = (kernel, busybox) else {
         let lacking = format!("no kernel and no userland for {arch} were named, and none are in the cache");
@@ -251,7 +256,7 @@ fn other_machine(
     };
     let [qemu, firmware] = [&tools[0], &tools[1]].map(|tool| tool.file().to_owned());
     let variables = variables(&firmware);
-    let machine = MachineTools { qemu, firmware, variables, kernel, busybox };
+    let machine = MachineTools { qemu, firmware, variables, kernel, modules, busybox };
     Ok(Ok((machine, tools)))
 }
 

@@ -147,8 +147,7 @@ impl<'u> Host<'u> {
             _ => return,
         };
         let text = format!("{who} can write to the cache `{}`, and so decides what is built", printable(cache.root()));
-        self.ui
-            .warn(Diagnostic::new(text).help(Flag::CacheDir).help("take that right away with `chown` and `chmod`"));
+        self.ui.warn(Diagnostic::new(text).help(Flag::CacheDir).help("take that right away with `chown` and `chmod`"));
     }
 
     /// Returns the cache by its real path, without the lock: the compiler resolves symbolic links, and must be given

@@ -117,9 +117,7 @@ fn tools_for(cases: &[Case], args: &BootTest, network: &TestNetwork, host: &Host
         if let Err(lacking) = tools.machine(*platform) {
             let warning = Diagnostic::new(format!("machines with {} cannot be tried: {lacking}", platform.words()));
             host.ui.warn(
-                warning
-                    .help(Flag::InstallDeps)
-                    .help("name a kernel and a userland with `--kernel` and `--userland`"),
+                warning.help(Flag::InstallDeps).help("name a kernel and a userland with `--kernel` and `--userland`"),
             );
         }
     }

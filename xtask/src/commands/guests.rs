@@ -8,6 +8,8 @@ use netboot_loaders::base::diagnostic::Class;
 use netboot_loaders::base::fs::{self, Lock, Temporary};
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::process::{Command, find_program};
+use netboot_loaders::boot_test::drivers;
+use netboot_loaders::boot_test::tools::search_path;
 use netboot_loaders::loader::target::Arch;
 
 use crate::exit::Failure;
@@ -57,7 +59,16 @@ pub(super) fn unpack(arch: Arch, cache: &Cache, host: &Host<'_>) -> Result<(), F
     let kernels = fs::entries(&root.join("boot"))?.into_iter();
     let found = kernels.filter(|file| file.file_name().is_some_and(|name| name.starts_with("vmlinuz"))).max();
     let found = found.ok_or_else(|| Failure::new(Class::Failure, format!("the package `{newest}` has no kernel")))?;
-    fs::create_dir_all(guest.folder())?;
+    let version = newest.trim_start_matches("linux-image-");
+    apt.run("list the modules of a kernel", &["depmod", "-b", root.as_str(), version])?;
+    let modules = root.join("lib/modules").join(version);
+    let needed = drivers::paths(&modules).map_err(|error| Failure::new(Class::Failure, error.to_string()))?;
+    fs::remove_dir_all(&guest.modules())?;
+    for path in needed.iter().map(String::as_str).chain(drivers::LISTS) {
+        let copy = guest.modules().join(path);
+        fs::create_dir_all(copy.parent().unwrap_or(guest.folder()))?;
+        fs::write_atomic(&copy, &fs::read(&modules.join(path))?)?;
+    }
     fs::write_atomic(&guest.kernel(), &fs::read(&found)?)?;
     fs::write_atomic(&guest.busybox(), &fs::read(&root.join("bin/busybox"))?)?;
     Ok(())
@@ -99,8 +110,10 @@ impl<'h> Apt<'h> {
         let program = words.first().copied().unwrap_or_default();
         let mut command = Command::new(purpose, program).args(words.iter().skip(1).copied());
         command.env.extend(proxy_environment());
-        let command =
-            command.env("PATH", &self.host.path).env("APT_CONFIG", self.folder.join("apt.conf")).env("LC_ALL", "C");
+        let command = command
+            .env("PATH", search_path(&self.host.path))
+            .env("APT_CONFIG", self.folder.join("apt.conf"))
+            .env("LC_ALL", "C");
         let command = Command { dir: Some(self.folder.clone()), deadline: Duration::from_secs(15 * 60), ..command };
         let help = "name a kernel and a userland with `--kernel` and `--userland`";
         command.output(self.host.ui).map_err(|error| Failure::from(error).help(help))

@@ -16,14 +16,15 @@ fn arm64(real: &Real) -> Result<(), String> {
     for name in ["qemu-system-aarch64", "aarch64-linux-gnu-gcc"] {
         skip::program(name)?;
     }
-    boots(real, "arm64", "/usr/share/AAVMF/AAVMF_CODE.fd", "4 passed, 0 failed, 0 skipped")
+    boots(real, "arm64", "/usr/share/AAVMF/AAVMF_CODE.fd", "5 passed, 0 failed, 0 skipped")
 }
 
 fn i386(real: &Real) -> Result<(), String> {
-    boots(real, "i386", "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd", "4 passed, 0 failed, 0 skipped")
+    boots(real, "i386", "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd", "5 passed, 0 failed, 0 skipped")
 }
 
-/// Builds `snponly.efi` for the CPU called `arch`, and boots it: to userland, and with each fault. The kernel and the
+/// Builds `snponly.efi` for the CPU called `arch`, and boots it: to userland, with each fault, and with a boot entry that
+/// has a system for this CPU among others. The kernel and the
 /// userland come from the distribution's packages, and nothing is installed.
 fn boots(real: &Real, arch: &str, firmware: &str, wanted: &str) -> Result<(), String> {
     skip::machines()?;
@@ -33,7 +34,10 @@ fn boots(real: &Real, arch: &str, firmware: &str, wanted: &str) -> Result<(), St
     }
     let installed = || std::fs::read("/var/lib/dpkg/status").unwrap();
     let before = installed();
-    real.sites(&format!("[default]\nloaders = [\"{arch}/snponly.efi\"]\nscript = \"robust.ipxe\"\n"));
+    let entry = "[boot.a]\nkind = \"linux\"\nkernel = \"http://192.0.2.9/k\"\ninitrd = [\"http://192.0.2.9/i\"]\n\
+                 [boot.a.arm64]\nkernel = \"http://192.0.2.9/arm64/k\"\ninitrd = [\"http://192.0.2.9/arm64/i\"]\n\
+                 [boot.a.i386]\nkernel = \"http://192.0.2.9/i386/k\"\ninitrd = [\"http://192.0.2.9/i386/i\"]\n";
+    real.sites(&format!("[default]\nloaders = [\"{arch}/snponly.efi\"]\nscript = \"robust.ipxe\"\n{entry}"));
     real.build(&[]);
     let ran = CliOutput::from(real.command(&["boot-test", "--install-deps"]).output().unwrap());
     if ran.stderr.contains("error: cannot fetch the list of packages")

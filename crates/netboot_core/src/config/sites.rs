@@ -85,8 +85,11 @@ impl Sites {
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.assets)))
                 .map_or((Vec::new(), None), |at| at.value);
-            let BootEntries { boot, secure, secrets } = boot_entry::read(root);
+            let BootEntries { mut boot, secure, secrets } = boot_entry::read(root);
             let (sites, mut warnings) = reading.site_set.finish(root);
+            let loaders = default.iter().chain(&sites).flat_map(|site| site.loaders.iter());
+            let platforms: BTreeSet<Platform> = loaders.map(|loader| loader.platform()).collect();
+            warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
             warnings.extend(secure.iter().flat_map(|location| https_warnings(location, &lacking)));

@@ -26,16 +26,24 @@ pub enum Arch {
     Loong64,
 }
 
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Arch {
+    /// Returns the value of iPXE's setting `buildarch` in loaders that are compiled for it.
+    #[must_use]
+    pub fn buildarch(self) -> &'static str {
+        match self {
             Self::I386 => "i386",
-            Self::X86_64 => "x86-64",
+            Self::X86_64 => "x86_64",
             Self::Arm64 => "arm64",
             Self::Arm32 => "arm32",
             Self::Riscv64 => "riscv64",
             Self::Loong64 => "loong64",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::X86_64 { "x86-64" } else { self.buildarch() })
     }
 }
 

@@ -3,11 +3,12 @@
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
-use netboot_fixtures::mirror::{METADATA, MirrorProject, content};
+use netboot_fixtures::mirror::{IMAGES, METADATA, MirrorProject, content, metadata, path};
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::says;
 use netboot_loaders::config::boot_entry::{BootEntry, Distribution, System};
 use netboot_loaders::digest::Sha512Digest;
+use netboot_loaders::loader::target::Platform;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -44,13 +45,15 @@ fn flatcar(mirror: &MirrorProject, more: &[&str]) -> CliOutput {
 
 /// Checks that the files of a boot entry exist in `mirror`, which has a set of `version`.
 #[track_caller]
-fn boots(mirror: &MirrorProject, distribution: Distribution, version: &str) {
+fn boots(mirror: &MirrorProject, distribution: Distribution, platform: Platform, version: &str) {
     const AT: &str = "http://192.0.2.2/mirror";
-    let system = System::Live { distribution, mirror: AT.parse().unwrap(), ignition: None, arguments: String::new() };
-    let entry = BootEntry { name: "a".into(), system };
-    let (product, script) = entry.version_script().unwrap();
+    let arch = platform.arch();
+    let (at, arguments) = (AT.parse().unwrap(), String::new());
+    let system = System::Live { distribution, arch, mirror: at, ignition: None, arguments };
+    let entry = BootEntry { name: "a".into(), systems: [(arch, system)].into(), lacking: [].into() };
+    let (product, script) = entry.version_script(platform).unwrap();
     for set in [version, "current"] {
-        let files = entry.files(set).unwrap();
+        let files = entry.files(platform, set).unwrap();
         let named = files.arguments.split(' ').filter_map(|word| Some(word.split_once('=')?.1.to_owned()));
         for url in files.initrds.into_iter().chain([files.kernel, script.clone()]).chain(named) {
             let path = mirror.path(url.strip_prefix(AT).unwrap().trim_start_matches('/'));
@@ -65,10 +68,18 @@ fn what_a_boot_entry_asks_for_is_in_the_mirror() {
     let mirror = MirrorProject::new();
     release(&mirror, "4593.2.5");
     flatcar(&mirror, &[]).success();
-    boots(&mirror, Distribution::Flatcar, "4593.2.5");
+    boots(&mirror, Distribution::Flatcar, Platform::EfiX64, "4593.2.5");
     let mirror = MirrorProject::of("44.20260707.3.1");
     mirror.run(&[]).success();
-    boots(&mirror, Distribution::FedoraCoreos, "44.20260707.3.1");
+    boots(&mirror, Distribution::FedoraCoreos, Platform::EfiX64, "44.20260707.3.1");
+    let mirror = MirrorProject::new();
+    let of_arm = |text: String| text.replace("x86_64", "aarch64");
+    mirror.publisher.offer(METADATA, of_arm(metadata("44.1.0").to_string()));
+    for (name, _, size) in IMAGES {
+        mirror.publisher.offer(&of_arm(path("44.1.0", name)), content("44.1.0", name, size));
+    }
+    mirror.run(&["--arch", "aarch64"]).success();
+    boots(&mirror, Distribution::FedoraCoreos, Platform::EfiArm64, "44.1.0");
 }
 
 fn flatcar_is_mirrored_by_its_versions_and_sha_512() {

@@ -230,16 +230,22 @@ impl GuestPaths {
         self.0.join("vmlinuz")
     }
 
+    /// Returns the folder of those of the kernel's modules that its machine needs.
+    #[must_use]
+    pub fn modules(&self) -> Utf8PathBuf {
+        self.0.join("modules")
+    }
+
     /// Returns the static busybox, which is written last.
     #[must_use]
     pub fn busybox(&self) -> Utf8PathBuf {
         self.0.join("busybox")
     }
 
-    /// Checks whether both exist.
+    /// Checks whether all of them exist.
     #[must_use]
     pub fn exist(&self) -> bool {
-        self.kernel().is_file() && self.busybox().is_file()
+        self.kernel().is_file() && self.modules().is_dir() && self.busybox().is_file()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::base::closed_set::closed_set;
 use crate::base::paths::mirror::{ImageNames, version_variable};
 use crate::config::network::address::WebAddress;
+use crate::loader::target::Arch;
 
 closed_set! {
     /// A distribution that `mirror` supports.
@@ -17,10 +18,21 @@ closed_set! {
 }
 
 impl Distribution {
-    /// Returns the names of the images in the mirror. Loaders support a single CPU architecture, and so do these.
-    pub(super) fn images(self) -> ImageNames {
+    /// Returns the publisher's name of `arch`, if the distribution supports it on machines that boot over the network.
+    pub(super) fn cpu(self, arch: Arch) -> Option<&'static str> {
+        match (self, arch) {
+            (Self::FedoraCoreos, Arch::X86_64) => Some("x86_64"),
+            (Self::FedoraCoreos, Arch::Arm64) => Some("aarch64"),
+            (Self::Flatcar, Arch::X86_64) => Some("amd64"),
+            (Self::Flatcar, Arch::Arm64) => Some("arm64"),
+            _ => None,
+        }
+    }
+
+    /// Returns the names of the images for `arch` in their mirror.
+    pub(super) fn images(self, arch: Arch) -> ImageNames {
         match self {
-            Self::FedoraCoreos => ImageNames::fedora_coreos("x86_64"),
+            Self::FedoraCoreos => ImageNames::fedora_coreos(self.cpu(arch).unwrap_or_default()),
             Self::Flatcar => ImageNames::flatcar(),
         }
     }
@@ -30,10 +42,10 @@ impl Distribution {
         version_variable(self.as_str())
     }
 
-    /// Returns the kernel arguments for images in the folder `set`.
-    pub(super) fn arguments(self, set: &str, ignition: Option<&WebAddress>) -> String {
+    /// Returns the kernel arguments for images for `arch` in the folder `set`.
+    pub(super) fn arguments(self, set: &str, arch: Arch, ignition: Option<&WebAddress>) -> String {
         let mut arguments =
-            self.images().rootfs.map(|name| format!("coreos.live.rootfs_url={set}/{name}")).unwrap_or_default();
+            self.images(arch).rootfs.map(|name| format!("coreos.live.rootfs_url={set}/{name}")).unwrap_or_default();
         let first_boot = match self {
             Self::FedoraCoreos => "ignition.firstboot ignition.platform.id=metal",
             Self::Flatcar => "flatcar.first_boot=1",

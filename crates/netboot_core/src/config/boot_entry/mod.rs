@@ -3,7 +3,7 @@
 
 mod distribution;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -17,14 +17,17 @@ use super::toml::{Located, Table};
 use crate::base::diagnostic::{Diagnostic, Location, MAX_FINDINGS};
 use crate::base::paths::{self, MirrorPaths};
 use crate::base::secrets::{self, SecretKind};
+use crate::loader::target::{Arch, Platform};
 
 /// A boot entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootEntry {
     /// The name, which is the script's file name without `.ipxe`.
     pub name: String,
-    /// The system to boot.
-    pub system: System,
+    /// The systems to boot, by the CPU that they are for. That of a PC is for BIOS as well.
+    pub systems: BTreeMap<Arch, System>,
+    /// The platforms of loaders in the tree that the entry has no system for.
+    pub lacking: BTreeSet<Platform>,
 }
 
 /// A system to boot.
@@ -34,6 +37,8 @@ pub enum System {
     Live {
         /// The distribution.
         distribution: Distribution,
+        /// The CPU.
+        arch: Arch,
         /// The address of the mirror's folder.
         mirror: WebAddress,
         /// The address of the Ignition configuration.
@@ -115,18 +120,18 @@ fn entries(root: &Table<'_>, noted: &mut Noted) -> Vec<BootEntry> {
         }
         let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
         let Some(kind) = kind else { return of_no_kind(table) };
-        let system = match kind.value.as_str() {
+        let systems = match kind.value.as_str() {
             "fedora-coreos" => live(table, Distribution::FedoraCoreos, noted),
             "flatcar" => live(table, Distribution::Flatcar, noted),
             "linux" => linux(table, noted),
-            "matchbox" => server(table, noted),
+            "matchbox" => server(table, noted).map(|system| BTreeMap::from([(Arch::X86_64, system)])),
             other => {
                 let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
                 table.report(kind.location.finding(message, "choose one of them; `linux` is for every other system"));
                 return of_no_kind(table);
             }
         };
-        let entry = BootEntry { name: name.value.clone(), system: system? };
+        let entry = BootEntry { name: name.value.clone(), systems: systems?, lacking: BTreeSet::new() };
         fine?;
         entry.review(&name.location, table)
     })
@@ -138,6 +143,9 @@ fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
         let _ = table.string(key);
     }
     let _ = table.strings("initrd");
+    for arch in OTHERS {
+        let _ = table.table(&arch.to_string(), of_no_kind);
+    }
     None
 }
 
@@ -156,27 +164,68 @@ fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
     Err(name.location.finding(message, "choose another name"))
 }
 
-fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Option<System> {
-    let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";
-    let mirror = table.require("mirror", folder(table, "mirror", noted), remedy);
-    let ignition = address(table, "ignition", noted);
-    let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
-    let arguments = arguments(table, &own, noted);
-    Some(System::Live { distribution, mirror: mirror?.value, ignition: ignition.map(|at| at.value), arguments })
+/// CPUs that have a table of their own, `[boot.NAME.CPU]`, in an entry.
+const OTHERS: [Arch; 5] = [Arch::I386, Arch::Arm64, Arch::Arm32, Arch::Riscv64, Arch::Loong64];
+
+/// Reads the systems of an entry with `read`: that for a PC from the entry's own table, and those for other CPUs from
+/// theirs. `key` must be in each of these tables, except in the entry's own if there are others.
+fn of_each_cpu(
+    table: &Table<'_>,
+    (key, remedy): (&str, &str),
+    mut read: impl FnMut(&Table<'_>, Arch) -> Option<System>,
+) -> Option<BTreeMap<Arch, System>> {
+    let mut systems = BTreeMap::new();
+    let mut is_alone = true;
+    for arch in OTHERS {
+        let other = table.table(&arch.to_string(), |table| {
+            is_alone = false;
+            let system = read(table, arch);
+            table.require(key, None::<Located<()>>, remedy);
+            system
+        });
+        systems.extend(other.map(|other| (arch, other.value)));
+    }
+    let own = read(table, Arch::X86_64);
+    if is_alone {
+        table.require(key, None::<Located<()>>, remedy);
+    }
+    systems.extend(own.map(|system| (Arch::X86_64, system)));
+    (!systems.is_empty()).then_some(systems)
 }
 
-fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
-    let kernel = table.require("kernel", fetched(table, "kernel", noted), "say where the kernel can be had");
-    let mut initrds = Vec::new();
-    for Located { value, location } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
-        noted.text(&Located { value: value.clone(), location: location.clone() });
-        let parsed: Result<WebAddress, String> = value.parse();
-        let parsed = table.accept(parsed.map_err(|error| location.finding(error, "write a whole address")));
-        noted.secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
-        initrds.extend(parsed);
-    }
-    let arguments = arguments(table, "", noted);
-    Some(System::Linux { kernel: kernel?.value, initrds, arguments })
+fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Option<BTreeMap<Arch, System>> {
+    let ignition = address(table, "ignition", noted).map(|at| at.value);
+    let written = distribution.arguments("", Arch::X86_64, ignition.as_ref());
+    let common = arguments(table, &written, noted);
+    let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";
+    of_each_cpu(table, ("mirror", remedy), |table, arch| {
+        if distribution.cpu(arch).is_none() {
+            let message = format!("found {arch}, and {distribution} has nothing for it");
+            table.report(table.location().finding(message, "leave this table out"));
+        }
+        let mirror = folder(table, "mirror", noted).map(|at| at.value);
+        let own = (arch != Arch::X86_64).then(|| arguments(table, &written, noted)).flatten();
+        let arguments = own.or_else(|| common.clone()).unwrap_or_default();
+        Some(System::Live { distribution, arch, mirror: mirror?, ignition: ignition.clone(), arguments })
+    })
+}
+
+fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<BTreeMap<Arch, System>> {
+    let common = arguments(table, "", noted);
+    of_each_cpu(table, ("kernel", "say where the kernel can be had"), |table, arch| {
+        let kernel = fetched(table, "kernel", noted).map(|at| at.value);
+        let mut initrds = Vec::new();
+        for Located { value, location } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
+            noted.text(&Located { value: value.clone(), location: location.clone() });
+            let parsed: Result<WebAddress, String> = value.parse();
+            let parsed = table.accept(parsed.map_err(|error| location.finding(error, "write a whole address")));
+            noted.secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
+            initrds.extend(parsed);
+        }
+        let own = (arch != Arch::X86_64).then(|| arguments(table, "", noted)).flatten();
+        let arguments = own.or_else(|| common.clone()).unwrap_or_default();
+        Some(System::Linux { kernel: kernel?, initrds, arguments })
+    })
 }
 
 fn server(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
@@ -215,7 +264,7 @@ const MAX_ARGUMENTS: usize = 2_048;
 
 /// Reads `arguments`: one line that goes into a script, where a trailing `\` would join the next line, and into a
 /// pxelinux configuration. The arguments `own` and those that name RAM disks are generated and must not be repeated.
-fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> String {
+fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> Option<String> {
     let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
     let taken: Vec<String> = own.split_ascii_whitespace().chain(["initrd="]).map(name).collect();
     let parse = |text: &str| {
@@ -241,7 +290,58 @@ fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> String {
     if let Some(at) = &at {
         noted.text(at);
     }
-    at.map(|at| at.value).unwrap_or_default()
+    at.map(|at| at.value)
+}
+
+impl System {
+    /// Checks whether machines with any CPU can boot it: another server decides, or iPXE puts the CPU into an address.
+    fn is_for_all(&self) -> bool {
+        matches!(self, Self::Matchbox { .. }) || self.server().as_str().contains("${buildarch")
+    }
+
+    /// Returns the address on the web server that it needs.
+    fn server(&self) -> &WebAddress {
+        match self {
+            Self::Live { mirror, .. } => mirror,
+            Self::Linux { kernel, .. } => kernel,
+            Self::Matchbox { server } => server,
+        }
+    }
+
+    /// Renders the lines of an iPXE script that boot it.
+    fn script(&self) -> String {
+        match self {
+            Self::Live { distribution, arch, mirror, ignition, arguments } => {
+                let images = distribution.images(*arch);
+                let set = format!("${{mirror}}/${{{}}}", distribution.version_variable());
+                let own = distribution.arguments("${set}", *arch, ignition.as_ref());
+                format!(
+                    "set mirror {mirror}\n\
+                     # Files of one version belong together, also while the mirror goes on to the next one.\n\
+                     chain --autofree ${{mirror}}/{}/{}\n\
+                     set set {set}\n\
+                     kernel ${{set}}/{} {}\n\
+                     initrd --name main ${{set}}/{}\n\
+                     boot\n",
+                    MirrorPaths::CURRENT,
+                    MirrorPaths::SCRIPT,
+                    images.kernel,
+                    words(&["initrd=main", &own, arguments]),
+                    images.initramfs
+                )
+            }
+            Self::Linux { kernel, initrds, arguments } => {
+                let names = (1..=initrds.len()).map(|number| format!("initrd=initrd{number}"));
+                let names = names.collect::<Vec<_>>().join(" ");
+                let mut text = format!("{}\n", words(&["kernel", kernel.as_str(), &names, arguments]));
+                for (number, initrd) in initrds.iter().enumerate() {
+                    let _ = writeln!(text, "initrd --name initrd{} {initrd}", number + 1);
+                }
+                text + "boot\n"
+            }
+            Self::Matchbox { server } => format!("chain {server}/boot.ipxe\n"),
+        }
+    }
 }
 
 impl BootEntry {
@@ -260,6 +360,14 @@ impl BootEntry {
         flaws.is_empty().then_some(self)
     }
 
+    /// Returns what machines of `platform` boot, if there is anything for them.
+    #[must_use]
+    pub fn system(&self, platform: Platform) -> Option<&System> {
+        let arch = if platform == Platform::Bios { Arch::X86_64 } else { platform.arch() };
+        let for_all = || self.systems.get(&Arch::X86_64).filter(|system| system.is_for_all());
+        self.systems.get(&arch).or_else(for_all)
+    }
+
     /// Renders the iPXE script.
     #[must_use]
     pub fn script(&self) -> String {
@@ -267,54 +375,38 @@ impl BootEntry {
         let mut text = format!("#!ipxe\n# Boots `{name}`. Made of [boot.{name}] in sites.toml.\n\n");
         // Images loaded earlier would become part of the initrd.
         text += "imgfree\n";
-        match &self.system {
-            System::Live { distribution, mirror, ignition, arguments } => {
-                let images = distribution.images();
-                let set = format!("${{mirror}}/${{{}}}", distribution.version_variable());
-                let own = distribution.arguments("${set}", ignition.as_ref());
-                let _ = write!(
-                    text,
-                    "set mirror {mirror}\n\
-                     # Files of one version belong together, also while the mirror goes on to the next one.\n\
-                     chain --autofree ${{mirror}}/{}/{}\n\
-                     set set {set}\n\
-                     kernel ${{set}}/{} {}\n\
-                     initrd --name main ${{set}}/{}\n\
-                     boot\n",
-                    MirrorPaths::CURRENT,
-                    MirrorPaths::SCRIPT,
-                    images.kernel,
-                    words(&["initrd=main", &own, arguments]),
-                    images.initramfs
-                );
+        let pc = self.systems.get(&Arch::X86_64);
+        if let (1, true, Some(system)) = (self.systems.len(), self.lacking.is_empty(), pc) {
+            return text + &system.script();
+        }
+        if pc.is_some() {
+            text += "# Loaders for BIOS call themselves i386, and start what is for 64-bit machines.\n\
+                     iseq ${platform} pcbios && goto x86_64 ||\n";
+        }
+        text += "goto ${buildarch} ||\n";
+        match pc.filter(|system| system.is_for_all()) {
+            Some(_) => text += "goto x86_64\n",
+            None => {
+                let _ = write!(text, "echo {name} has nothing for ${{buildarch}} and ${{platform}}\nexit 1\n");
             }
-            System::Linux { kernel, initrds, arguments } => {
-                let names = (1..=initrds.len()).map(|number| format!("initrd=initrd{number}"));
-                let names = names.collect::<Vec<_>>().join(" ");
-                let _ = writeln!(text, "{}", words(&["kernel", kernel.as_str(), &names, arguments]));
-                for (number, initrd) in initrds.iter().enumerate() {
-                    let _ = writeln!(text, "initrd --name initrd{} {initrd}", number + 1);
-                }
-                text += "boot\n";
-            }
-            System::Matchbox { server } => {
-                let _ = writeln!(text, "chain {server}/boot.ipxe");
-            }
+        }
+        for (arch, system) in &self.systems {
+            let _ = write!(text, "\n:{}\n{}", arch.buildarch(), system.script());
         }
         text
     }
 
-    /// Returns the files that a machine needs to boot the entry; those of a live system are in the folder `set` of the
-    /// mirror. `None` if another server decides.
+    /// Returns the files that a machine of `platform` needs to boot the entry; those of a live system are in the folder
+    /// `set` of the mirror. `None` if another server decides, or if the entry has nothing for such machines.
     #[must_use]
-    pub fn files(&self, set: &str) -> Option<Files> {
-        match &self.system {
-            System::Live { distribution, mirror, ignition, arguments } => {
-                let (images, set) = (distribution.images(), format!("{mirror}/{set}"));
+    pub fn files(&self, platform: Platform, set: &str) -> Option<Files> {
+        match self.system(platform)? {
+            System::Live { distribution, arch, mirror, ignition, arguments } => {
+                let (images, set) = (distribution.images(*arch), format!("{mirror}/{set}"));
                 Some(Files {
                     kernel: format!("{set}/{}", images.kernel),
                     initrds: vec![format!("{set}/{}", images.initramfs)],
-                    arguments: words(&[&distribution.arguments(&set, ignition.as_ref()), arguments]),
+                    arguments: words(&[&distribution.arguments(&set, *arch, ignition.as_ref()), arguments]),
                 })
             }
             System::Linux { kernel, initrds, arguments } => Some(Files {
@@ -326,16 +418,35 @@ impl BootEntry {
         }
     }
 
-    /// Returns the distribution of a live system and the address of the script that names the mirror's current set.
+    /// Returns the distribution of a live system for machines of `platform`, and the address of the script that names the
+    /// mirror's current set.
     #[must_use]
-    pub fn version_script(&self) -> Option<(Distribution, String)> {
-        let System::Live { distribution, mirror, .. } = &self.system else { return None };
+    pub fn version_script(&self, platform: Platform) -> Option<(Distribution, String)> {
+        let System::Live { distribution, mirror, .. } = self.system(platform)? else { return None };
         Some((*distribution, format!("{mirror}/{}/{}", MirrorPaths::CURRENT, MirrorPaths::SCRIPT)))
+    }
+
+    /// Notes the `platforms` of the tree's loaders, and returns a warning if the entry has nothing for some of them.
+    #[must_use]
+    pub(super) fn meet(&mut self, platforms: &BTreeSet<Platform>) -> Option<Diagnostic> {
+        self.lacking = platforms.iter().copied().filter(|platform| self.system(*platform).is_none()).collect();
+        let names: Vec<&str> = self.lacking.iter().map(|platform| platform.words()).collect();
+        let table = match self.lacking.first()? {
+            Platform::Bios | Platform::EfiX64 => format!("[boot.{}]", self.name),
+            platform => format!("[boot.{}.{}]", self.name, platform.arch()),
+        };
+        let message = format!(
+            "`boot.{}` has nothing for machines with {}, whose loaders are in the tree",
+            self.name,
+            names.join(", ")
+        );
+        let help = format!("say in {table} what they boot, or have them boot another script");
+        Some(Diagnostic::new(message).help(help))
     }
 
     /// Renders the entry for a pxelinux configuration, if pxelinux can boot it.
     fn pxelinux(&self) -> Option<String> {
-        let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
+        let Files { kernel, initrds, arguments } = self.files(Platform::Bios, MirrorPaths::CURRENT)?;
         let mut text = format!("LABEL {}\n  LINUX {kernel}\n", self.name);
         for (key, value) in [("INITRD", initrds.join(",")), ("APPEND", arguments)] {
             if !value.is_empty() {
@@ -343,15 +454,6 @@ impl BootEntry {
             }
         }
         Some(text)
-    }
-
-    /// Returns the web server that the entry needs.
-    fn server(&self) -> &WebAddress {
-        match &self.system {
-            System::Live { mirror, .. } => mirror,
-            System::Linux { kernel, .. } => kernel,
-            System::Matchbox { server } => server,
-        }
     }
 }
 
@@ -372,12 +474,14 @@ pub fn pxelinux_configuration(entries: &[BootEntry]) -> Option<String> {
 /// `server` (`None` if its address is unknown).
 #[must_use]
 pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<Diagnostic> {
-    let near = |entry: &&BootEntry| server.is_some_and(|server| entry.server().host() == server.to_string());
-    let entry = entries.iter().find(|entry| entry.pxelinux().is_some() && !near(entry))?;
+    let near = |web: &WebAddress| server.is_some_and(|server| web.host() == server.to_string());
+    let pxelinux = entries.iter().filter(|entry| entry.pxelinux().is_some());
+    let mut servers = pxelinux.filter_map(|entry| Some((entry, entry.system(Platform::EfiX64)?.server())));
+    let (entry, web) = servers.find(|(_, web)| !near(web))?;
     let message = format!(
         "`syslinux.efi` asks the TFTP server's address for whatever is on a web server (Debian #907805), and `{}` is at {}: that works only where both are one machine",
         entry.name,
-        entry.server().authority(),
+        web.authority(),
     );
     let help = format!("have machines with UEFI load ipxe.efi, and `{}` as their script", entry.file());
     Some(Diagnostic::new(message).help(help))

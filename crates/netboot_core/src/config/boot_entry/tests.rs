@@ -157,3 +157,116 @@ fn addresses_of_https_are_noted_where_loaders_fetch_from_them() {
         ]
     );
 }
+
+/// An entry with a system for each of three CPUs.
+const THREE: &str = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [\"http://a/i\"]\narguments = \"quiet\"\n\
+                     [boot.a.arm64]\nkernel = \"http://a/arm\"\narguments = \"console=ttyAMA0\"\n\
+                     [boot.a.i386]\nkernel = \"http://a/32\"\n";
+
+#[test]
+fn each_cpu_has_a_system_of_its_own() {
+    let script = entries(THREE).unwrap()[0].script();
+    let (_, lines) = script.split_once("imgfree\n").unwrap();
+    assert_eq!(
+        lines,
+        "# Loaders for BIOS call themselves i386, and start what is for 64-bit machines.\n\
+         iseq ${platform} pcbios && goto x86_64 ||\n\
+         goto ${buildarch} ||\n\
+         echo a has nothing for ${buildarch} and ${platform}\n\
+         exit 1\n\n\
+         :i386\nkernel http://a/32 quiet\nboot\n\n\
+         :x86_64\nkernel http://a/k initrd=initrd1 quiet\ninitrd --name initrd1 http://a/i\nboot\n\n\
+         :arm64\nkernel http://a/arm console=ttyAMA0\nboot\n"
+    );
+    let kernel = |platform| entries(THREE).unwrap()[0].files(platform, "").map(|files| files.kernel);
+    assert_eq!(kernel(Platform::Bios).unwrap(), "http://a/k");
+    assert_eq!(kernel(Platform::EfiX64).unwrap(), "http://a/k");
+    assert_eq!(kernel(Platform::EfiIa32).unwrap(), "http://a/32");
+    assert_eq!(kernel(Platform::EfiArm64).unwrap(), "http://a/arm");
+    assert_eq!(kernel(Platform::EfiRiscv64), None);
+    assert!(pxelinux_configuration(&entries(THREE).unwrap()).unwrap().contains("  LINUX http://a/k\n"));
+}
+
+#[test]
+fn live_systems_for_arm_have_a_mirror_of_their_own() {
+    let text = "[boot.a]\nkind = \"fedora-coreos\"\nignition = \"http://a/c\"\narguments = \"quiet\"\n\
+                [boot.a.arm64]\nmirror = \"http://a/m-arm\"\n\
+                [boot.b]\nkind = \"flatcar\"\nmirror = \"http://a/f\"\n[boot.b.arm64]\nmirror = \"http://a/f-arm\"\n";
+    let entries = entries(text).unwrap();
+    let script = entries[0].script();
+    let lines = "\n:arm64\nset mirror http://a/m-arm\n\
+                 # Files of one version belong together, also while the mirror goes on to the next one.\n\
+                 chain --autofree ${mirror}/current/version.ipxe\n\
+                 set set ${mirror}/${fedora-coreos-version}\n\
+                 kernel ${set}/kernel-aarch64 initrd=main coreos.live.rootfs_url=${set}/rootfs.aarch64.img \
+                 ignition.firstboot ignition.platform.id=metal ignition.config.url=http://a/c quiet\n\
+                 initrd --name main ${set}/initramfs.aarch64.img\nboot\n";
+    assert!(script.ends_with(lines) && !script.contains("x86_64"), "{script}");
+    assert_eq!(entries[0].version_script(Platform::EfiX64), None);
+    assert_eq!(pxelinux_configuration(&entries[..1]), None, "pxelinux is for a PC");
+    let script = entries[1].script();
+    for part in [":x86_64\nset mirror http://a/f\n", ":arm64\nset mirror http://a/f-arm\n"] {
+        assert!(script.contains(part), "{script}");
+    }
+}
+
+#[test]
+fn an_address_with_the_cpu_in_it_is_for_all() {
+    let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/${buildarch}/k\"\n\
+                [boot.b]\nkind = \"matchbox\"\nserver = \"http://a\"\n";
+    let all = Platform::ALL.into_iter().collect();
+    for entry in &mut entries(text).unwrap() {
+        assert_eq!(entry.meet(&all), None);
+        assert!(!entry.script().contains("goto"), "{}", entry.script());
+    }
+    let text = format!(
+        "{text}[boot.c]\nkind = \"linux\"\nkernel = \"http://a/${{buildarch}}/k\"\n[boot.c.arm64]\nkernel = \"http://a/k\"\n"
+    );
+    let script = entries(&text).unwrap()[2].script();
+    assert!(script.contains("\ngoto ${buildarch} ||\ngoto x86_64\n\n:x86_64\n"), "{script}");
+}
+
+#[test]
+fn an_entry_that_has_nothing_for_a_loader_is_warned_of_and_says_so() {
+    let mut entry = entries(THREE).unwrap().remove(0);
+    assert_eq!(entry.meet(&[Platform::Bios, Platform::EfiIa32, Platform::EfiArm64].into()), None);
+    let warning = entry.meet(&[Platform::EfiArm64, Platform::EfiRiscv64, Platform::EfiArm32].into());
+    let message =
+        "`boot.a` has nothing for machines with UEFI for arm32, UEFI for riscv64, whose loaders are in the tree";
+    let help = "say in [boot.a.arm32] what they boot, or have them boot another script";
+    assert_eq!(warning, Some(Diagnostic::new(message).help(help)));
+    let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\n";
+    let mut entry = entries(text).unwrap().remove(0);
+    assert_eq!(entry.meet(&[Platform::Bios, Platform::EfiX64].into()), None);
+    assert!(entry.script().ends_with("\nimgfree\nkernel http://a/k\nboot\n"));
+    assert!(entry.meet(&[Platform::Bios, Platform::EfiArm64].into()).is_some());
+    assert!(entry.script().contains("\necho a has nothing for ${buildarch} and ${platform}\nexit 1\n\n:x86_64\n"));
+    let mut of_arm =
+        entries("[boot.a]\nkind = \"linux\"\n[boot.a.arm64]\nkernel = \"http://a/k\"\n").unwrap().remove(0);
+    let warning = of_arm.meet(&[Platform::EfiX64, Platform::EfiArm64].into()).unwrap();
+    assert_eq!(warning.help, ["say in [boot.a] what they boot, or have them boot another script".into()]);
+}
+
+#[test]
+fn what_is_wrong_with_tables_of_cpus_is_said_at_once() {
+    let text = "[boot.a]\nkind = \"linux\"\n\
+                [boot.b]\nkind = \"linux\"\nkernel = \"http://a/k\"\n[boot.b.arm64]\ninitrd = [\"http://a/i\"]\nignition = \"http://a/c\"\n\
+                [boot.c]\nkind = \"fedora-coreos\"\nmirror = \"http://a\"\nignition = \"http://a/c\"\n\
+                [boot.c.riscv64]\nmirror = \"http://a/r\"\narguments = \"ignition.config.url=http://b\"\n\
+                [boot.d]\nkind = \"linux\"\nkernel = \"http://a/k\"\n[boot.d.aarch64]\nkernel = \"http://a/k\"\n\
+                [boot.e]\nkind = \"matchbox\"\nserver = \"http://a\"\n[boot.e.arm64]\nserver = \"http://a\"\n\
+                [boot.f]\nkind = \"linux\"\nkernel = \"http://a/k\"\narm64 = \"http://a/k\"\n";
+    let error = entries(text).unwrap_err();
+    for part in [
+        "sites.toml:1: `boot.a.kernel`: is missing\n",
+        "sites.toml:6: `boot.b.arm64.kernel`: is missing\n",
+        "sites.toml:8: `boot.b.arm64.ignition`: is not a key",
+        "sites.toml:13: `boot.c.riscv64`: found riscv64, and fedora-coreos has nothing for it\n",
+        "sites.toml:15: `boot.c.riscv64.arguments`: found `ignition.config.url=http://b`, and",
+        "sites.toml:19: `boot.d.aarch64`: is not a key",
+        "sites.toml:24: `boot.e.arm64`: is not a key",
+        "sites.toml:29: `boot.f.arm64`: found string, wanted a table\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+}
