@@ -30,6 +30,9 @@ pub struct SftpAddress {
 /// Errors from parsing a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
+    /// The target is this machine's root folder.
+    #[error("`/` is the root folder of this machine, wanted a folder in it")]
+    Root,
     /// The text is empty.
     #[error("wanted `sftp://user@host/path` or a folder")]
     Empty,
@@ -114,6 +117,7 @@ fn foreign_path(text: &str) -> String {
 pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     match text.parse() {
         Ok(DeployTarget::Folder(path)) => Ok(path),
+        Err(BadTarget::Root) => Ok(text.into()),
         Err(error @ BadTarget::ForeignPath(_)) if !Url::from(text).has_secret() => Err(error.to_string()),
         Err(BadTarget::Empty) => Err("found nothing, wanted the path of a file or a folder".to_owned()),
         Ok(_) | Err(_) => Err("found an address, wanted a path of this machine: mount a share and give its \
@@ -148,6 +152,7 @@ impl FromStr for DeployTarget {
             _ if text.starts_with("\\\\") || text.starts_with("//") => Err(BadTarget::ForeignPath(text.to_owned())),
             Some(split) if drive(split) => Err(BadTarget::ForeignPath(text.to_owned())),
             _ if text.is_empty() => Err(BadTarget::Empty),
+            _ if text.bytes().all(|byte| byte == b'/') => Err(BadTarget::Root),
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 Err(BadTarget::ScpStyle { host: host.to_owned(), path: path.to_owned() })
             }
@@ -335,6 +340,7 @@ mod tests {
     fn what_is_no_target_says_what_is_wanted() {
         for (text, error) in [
             ("", "wanted `sftp://user@host/path` or a folder"),
+            ("/", "`/` is the root folder of this machine, wanted a folder in it"),
             ("ftp://router/tftp", "found the scheme `ftp`, wanted `sftp://user@host/path` or a folder"),
             (
                 "admin@router:/tftp",

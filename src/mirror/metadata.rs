@@ -9,6 +9,7 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
 use crate::base::fs;
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;
+use crate::base::secrets;
 use crate::base::url::Url;
 use crate::fetch::download::{self, DownloadUrl, download};
 use crate::printable::single_line;
@@ -152,7 +153,12 @@ pub(super) fn file_name(location: &str) -> Result<&str, String> {
     if location.len() > MAX_ADDRESS {
         return Err(format!("found an address of {} bytes, wanted at most {MAX_ADDRESS}", location.len()));
     }
-    let bad = || Err(format!("found `{location}`, wanted the address of a file, as in `https://host/path/file`"));
+    let bad = || {
+        Err(format!(
+            "found `{}`, wanted the address of a file, as in `https://host/path/file`",
+            secrets::shown(location)
+        ))
+    };
     let Some(path) = ["https://", "http://"].iter().find_map(|scheme| location.strip_prefix(scheme)) else {
         return bad();
     };
@@ -179,6 +185,10 @@ mod tests {
         let name = "fedora-coreos-1.2-live-rootfs.x86_64.img";
         assert_eq!(file_name(&format!("https://x.org/a/{name}")).unwrap(), name);
         assert_eq!(file_name("http://nas:8080/f").unwrap(), "f");
+        let refused = |location: &str| file_name(location).unwrap_err();
+        for secret in ["http://user:s3cret@host/f", "https://host/f?token=s3cret"] {
+            assert!(!refused(secret).contains("s3cret"), "{}", refused(secret));
+        }
         for bad in [
             "",
             "file:///etc/passwd",

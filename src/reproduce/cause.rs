@@ -51,6 +51,15 @@ impl fmt::Display for Cause {
 
 const NONE: &str = "none";
 
+impl Cause {
+    /// Checks whether it is another version of a tool. A tool that one of both builds does not have is for the loaders of
+    /// a CPU that the other build has none for.
+    #[must_use]
+    pub fn is_other_toolchain(&self) -> bool {
+        self.sort == CauseKind::Toolchain && self.found != NONE && self.wanted != NONE
+    }
+}
+
 /// Maximum number of causes to keep. An unrelated release would have very many.
 const MAX_CAUSES: usize = 100;
 

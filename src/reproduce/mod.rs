@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::cause::CauseKind;
+use self::cause::Cause;
 use self::published::PublishedTree;
 use self::rebuild::{PlannedRebuild, Rebuild, RebuildContext, loaders};
 use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, ReproduceReport, ReproduceVerdict};
@@ -220,7 +220,7 @@ impl Run<'_> {
         };
         let verdict = if files.iter().all(Compared::same) {
             ReproduceVerdict::Same
-        } else if causes.iter().any(|cause| cause.sort == CauseKind::Toolchain) {
+        } else if causes.iter().any(Cause::is_other_toolchain) {
             ReproduceVerdict::ToolchainDiffers
         } else {
             ReproduceVerdict::BytesDiffer

@@ -15,6 +15,7 @@ use super::server_kind::ServerKind;
 use crate::base::diagnostic::{Diagnostic, Location, first_warnings};
 use crate::base::paths;
 use crate::config::boot_entry::BootEntry;
+use crate::config::network::address::has_host;
 use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range, WebAddress};
 use crate::config::script::{self, Script};
 use crate::config::sites::{Site, Sites};
@@ -23,6 +24,9 @@ use crate::printable::listed_names;
 
 /// User class of iPXE, unless its script sets another one. A boot ROM that is iPXE itself uses it as well.
 const IPXE: &str = "iPXE";
+
+/// Longest name of a server that nginx takes without a setting, in bytes: tried with 1.22, whose hash has buckets of 64.
+const LONGEST_SERVER_NAME: usize = 44;
 
 /// Answers to the boot requests of machines.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct BootPolicy<'n> {
     /// Answer to the loaders of unknown machines.
     common: Option<SecondStage>,
     hosts: Vec<Machine<'n>>,
-    /// Whether the script in the root of the tree follows option 17.
+    /// Whether a loader that follows option 17 depends on what is said for all machines.
     asks: bool,
     /// The syslinux files in the tree, and their configuration.
     companions: Vec<String>,
@@ -180,7 +184,7 @@ impl<'n> BootPolicy<'n> {
         let hosts: Vec<Machine<'_>> = network.hosts.iter().filter_map(machine).collect();
         let has = |host: &&NetworkHost| hosts.iter().any(|machine| machine.mac == host.mac);
         let unserved = network.hosts.iter().filter(|host| !has(host)).collect();
-        let asks = default.as_ref().is_some_and(|choice| choice.class.is_some());
+        let asks = asks(network, default.as_ref(), &named);
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
         let client = |architecture: &ClientArchitecture| {
@@ -205,14 +209,17 @@ impl<'n> BootPolicy<'n> {
         policy
     }
 
-    /// Takes the loaders whose addresses do not fit into an answer away from the clients that would get them.
+    /// Takes the loaders away from the firmware for which the address of one does not fit into an answer: a machine whose
+    /// own loader has such an address must not get that of all others.
     fn drop_too_long(&mut self) {
+        let of_hosts = self.hosts.iter().flat_map(|host| &host.clients);
+        let long = |client: &&Client| client.loader.as_ref().is_some_and(|loader| loader.len() > LONGEST_FILE);
+        let found: Vec<&Client> = self.clients.iter().chain(of_hosts).filter(long).collect();
+        let codes: BTreeSet<u16> = found.iter().map(|client| client.code).collect();
+        self.too_long = found.into_iter().filter_map(|client| client.loader.clone()).collect();
         let of_hosts = self.hosts.iter_mut().flat_map(|host| &mut host.clients);
-        for client in self.clients.iter_mut().chain(of_hosts) {
-            let fits = |loader: &String| loader.len() <= LONGEST_FILE;
-            if let Some(address) = client.loader.take_if(|loader| !fits(loader)) {
-                self.too_long.insert(address);
-            }
+        for client in self.clients.iter_mut().chain(of_hosts).filter(|client| codes.contains(&client.code)) {
+            client.loader = None;
         }
         for host in &mut self.hosts {
             host.clients.retain(|client| client.loader.is_some());
@@ -237,10 +244,12 @@ impl<'n> BootPolicy<'n> {
                 .help("name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""),
             );
         }
-        if kind.is_dhcp() && self.common.as_ref().is_some_and(|second| !second.own_class) {
+        let of_hosts = self.hosts.iter().filter(|host| host.own_boot).filter_map(|host| host.second.as_ref());
+        if kind.is_dhcp() && self.common.iter().chain(of_hosts).any(|second| !second.own_class) {
             warnings.push(Diagnostic::new("a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk").help("let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"));
         }
-        warnings.extend(self.missing_scripts());
+        warnings.extend(self.all_missing_scripts());
+        warnings.extend(self.of_server(kind));
         warnings.extend(self.unserved.iter().map(|host| {
             let platform = host.platform;
             let message = format!(
@@ -254,8 +263,8 @@ impl<'n> BootPolicy<'n> {
         }));
         warnings.extend(self.too_long.iter().map(|address| {
             let message = format!(
-                "`{address}` has {} bytes, and the name of a boot file at most {LONGEST_FILE}, so machines that boot over \
-                 HTTP do not get it",
+                "`{address}` has {} bytes, and the name of a boot file at most {LONGEST_FILE}, so no machine of this kind \
+                 gets a loader over HTTP",
                 address.len()
             );
             Diagnostic::new(message).help("shorten `http-url`")
@@ -263,6 +272,50 @@ impl<'n> BootPolicy<'n> {
         warnings.extend(self.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
         first_warnings(warnings)
+    }
+
+    /// Returns warnings about what a server of `kind` cannot do.
+    fn of_server(&self, kind: ServerKind) -> Vec<Diagnostic> {
+        let network = self.network;
+        let mut warnings = Vec::new();
+        // On a router, or beside another server, addresses are the business of a server that is there already.
+        let leases = matches!(kind, ServerKind::Dnsmasq | ServerKind::Kea | ServerKind::IscDhcpd);
+        if network.ranges.is_empty() && kind == ServerKind::SystemdNetworkd {
+            let message = "`ranges` is missing, and systemd-networkd then gives any address of the subnet to machines";
+            warnings.push(Diagnostic::new(message).help("add ranges = [\"FIRST-LAST\"]"));
+        }
+        let without = network.hosts.iter().find(|host| host.ip.is_none());
+        if let Some(host) = without.filter(|_| network.ranges.is_empty() && leases) {
+            let message =
+                format!("`ranges` is missing, and the host `{}` has no `ip`, so it gets no address", host.name);
+            warnings.push(Diagnostic::new(message).help("add one of the two"));
+        }
+        let own = self.hosts.iter().find(|host| host.own_loader || host.own_boot);
+        if let Some(host) = own.filter(|_| kind == ServerKind::SystemdNetworkd) {
+            let message = format!(
+                "systemd-networkd tells every machine the same, so `site` and `boot` of the host `{}` count for nothing",
+                host.name
+            );
+            warnings.push(Diagnostic::new(message).help("choose another DHCP server"));
+        }
+        let (host, secure) = (network.http.host(), network.http.is_secure());
+        if kind == ServerKind::Caddy && secure && host.parse::<Ipv4Addr>().is_ok() {
+            let message = format!(
+                "`http-url` is https at {host}, and Caddy signs the certificate of an address itself, which no loader trusts"
+            );
+            let help = "name the server in `http-url`, or give Caddy your certificate with `tls`";
+            warnings.push(Diagnostic::new(message).help(help));
+        }
+        let of_nginx = matches!(kind, ServerKind::Nginx | ServerKind::NginxSynology);
+        if of_nginx && host.len() > LONGEST_SERVER_NAME {
+            let message = format!(
+                "`{host}` has {} bytes, and nginx takes longer names than {LONGEST_SERVER_NAME} on request only",
+                host.len()
+            );
+            let help = "add `server_names_hash_bucket_size 512;` to `http` in nginx.conf, or shorten the name";
+            warnings.push(Diagnostic::new(message).help(help));
+        }
+        warnings
     }
 
     /// Returns warnings about addresses in network.toml that machines cannot reach with the settings from a server of
@@ -280,9 +333,9 @@ impl<'n> BootPolicy<'n> {
         for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
             let host = address.host();
             let outside = host.parse().is_ok_and(|host: Ipv4Addr| !network.subnet.contains(&host));
-            if leads_nowhere(host) {
-                let message =
-                    format!("`{key}` names `{host}`, which machines take for themselves, and reach no server at");
+            let of_network = |host: Ipv4Addr| network.subnet.contains(&host) && !has_host(&network.subnet, host);
+            if leads_nowhere(host) || host.parse().is_ok_and(of_network) {
+                let message = format!("`{key}` names `{host}`, which machines reach no server at");
                 warnings
                     .push(Diagnostic::new(message).help("write the address that other machines reach the server at"));
             } else if is_local(host) {
@@ -321,6 +374,10 @@ impl<'n> BootPolicy<'n> {
     /// with a variable counts as one of the user's own scripts.
     #[must_use]
     pub fn missing_scripts(&self) -> Vec<Diagnostic> {
+        first_warnings(self.all_missing_scripts())
+    }
+
+    fn all_missing_scripts(&self) -> Vec<Diagnostic> {
         let known: HashSet<&str> = self.scripts.iter().map(String::as_str).collect();
         let of_host =
             |host: &'n NetworkHost| Some((format!("`boot` of the host `{}`", host.name), host.boot.as_ref()?));
@@ -334,7 +391,7 @@ impl<'n> BootPolicy<'n> {
                 missing.entry(name).or_insert(key);
             }
         }
-        first_warnings(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
+        missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect()
     }
 
     fn missing_script(&self, name: &str, key: &str) -> Diagnostic {
@@ -472,6 +529,13 @@ impl SecondStage {
 /// Checks whether `host` is a multicast DNS name.
 fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
+}
+
+/// Checks whether a loader that follows option 17 depends on what `network` says for all machines.
+fn asks(network: &NetworkConfig, default: Option<&SiteLoaders<'_>>, named: &HashMap<&str, SiteLoaders<'_>>) -> bool {
+    let asks = |choice: Option<&SiteLoaders<'_>>| choice.is_some_and(|choice| choice.class.is_some());
+    let of_host = |host: &NetworkHost| host.site.as_deref().is_some_and(|site| asks(named.get(site)));
+    asks(default) || network.hosts.iter().any(|host| host.boot.is_none() && of_host(host))
 }
 
 /// Returns warnings about HTTPS addresses in `network` that go to loaders without support for HTTPS. `named` lists the

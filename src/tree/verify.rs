@@ -376,12 +376,19 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
         let pair = |content: Content| (content.sha256, content.size);
         return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
-    // What an iPXE loader is follows from its make target, whatever the manifest says of its kind.
-    let loader = file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
+    // What an iPXE loader is follows from its path, by which firmware gets it, and from its make target, whatever the
+    // manifest says of its kind.
+    let loader = file.ipxe.as_ref().and_then(|embedded| at(&file.path).or_else(|| Loader::of_target(&embedded.target)));
     let (kind, arch) =
         loader.map(file_kind::loader_kind).map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch)));
     let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
+}
+
+/// Returns the loader that a tree has at `path`, in its root or in the folder of a site.
+fn at(path: &Utf8Path) -> Option<Loader> {
+    let site = path.strip_prefix("sites").ok().and_then(|path| path.as_str().split_once('/'));
+    site.map_or(path.as_str(), |(_, rest)| rest).parse().ok()
 }
 
 #[cfg(test)]
@@ -392,9 +399,9 @@ mod tests {
     use crate::tree::manifest::Embedded;
 
     #[test]
-    fn a_loader_for_another_cpu_than_its_make_target_is_refused_whatever_the_manifest_says() {
+    fn a_loader_for_another_cpu_than_its_path_or_make_target_is_refused_whatever_the_manifest_says() {
         let content = Content::of(b"x");
-        let refused = |target: &str, arch: Arch| {
+        let refused = |path: &str, target: &str, arch: Arch| {
             let embedded = Embedded {
                 target: target.into(),
                 configuration: content.sha256,
@@ -403,7 +410,7 @@ mod tests {
                 slot_sha256: content.sha256,
             };
             let file = ManifestEntry {
-                path: "arm64/ipxe.efi".into(),
+                path: path.into(),
                 size: content.size,
                 sha256: content.sha256,
                 kind: FileKind::EfiApplication,
@@ -416,7 +423,13 @@ mod tests {
             let identity = Some((FileKind::EfiApplication, Some(arch)));
             compare(&file, Found { content, identity, description: "an EFI application".into() }).is_some()
         };
-        assert!(refused("bin-arm64-efi/ipxe.efi", Arch::X86_64));
-        assert!(!refused("bin-arm64-efi/ipxe.efi", Arch::Arm64) && !refused("bin/another", Arch::X86_64));
+        let target = "bin-arm64-efi/ipxe.efi";
+        assert!(refused("other.efi", target, Arch::X86_64) && !refused("other.efi", target, Arch::Arm64));
+        for path in ["arm64/ipxe.efi", "sites/a/arm64/ipxe.efi"] {
+            assert!(!refused(path, target, Arch::Arm64));
+            for target in [target, "bin-i386-efi/ipxe.efi", "bin/another"] {
+                assert!(refused(path, target, Arch::I386), "{path} {target}");
+            }
+        }
     }
 }

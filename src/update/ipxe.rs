@@ -192,12 +192,13 @@ impl RefPosition {
     /// Ensures that `to`, by which `named` was found, is not the beginning of another commit as well: git takes the ref,
     /// and whoever can push a tag to the repository would choose what is pinned.
     fn is_no_other_commit(&self, to: &str, named: &(String, Oid)) -> Result<(), Error> {
-        let Ok((_, commit)) = self.abbreviated(to) else { return Ok(()) };
-        if self.commit(named.1) == Ok(commit) {
-            return Ok(());
-        }
-        let (url, git_ref) = (self.url.clone(), named.0.clone());
-        Err(Error::NameOrCommit { url, name: to.into(), git_ref, commit: self.described(commit) })
+        let commits = match self.abbreviated(to) {
+            Ok((_, commit)) if self.commit(named.1) == Ok(commit) => return Ok(()),
+            Ok((_, commit)) => vec![self.described(commit)],
+            Err(Error::Ambiguous { commits, .. }) => commits,
+            Err(_) => return Ok(()),
+        };
+        Err(Error::NameOrCommit { url: self.url.clone(), name: to.into(), git_ref: named.0.clone(), commits })
     }
 
     /// Resolves the abbreviation `to`. Returns a ref that contains the commit, and the commit.

@@ -69,7 +69,7 @@ pub enum Error {
         commits: Vec<String>,
     },
     /// A tag or a branch is called like the abbreviation of another commit.
-    #[error("`{name}` is ambiguous: it is `{git_ref}` of `{url}`, and a commit begins with it\n  {commit}")]
+    #[error("`{name}` is ambiguous: it is `{git_ref}` of `{url}`, and the beginning of\n  {}", commits.join("\n  "))]
     NameOrCommit {
         /// Address of the repository.
         url: String,
@@ -77,8 +77,8 @@ pub enum Error {
         name: String,
         /// Full name of the tag or branch.
         git_ref: String,
-        /// The commit with its subject.
-        commit: String,
+        /// The first such commits with their subjects.
+        commits: Vec<String>,
     },
     /// The commit does not exist, or no ref contains it.
     #[error("no tag and no branch of `{url}` leads to the commit {commit}")]

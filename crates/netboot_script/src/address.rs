@@ -142,8 +142,10 @@ impl Scheme {
 /// Checks whether `host` is the machine that asks, no machine, or all of them.
 #[must_use]
 pub fn leads_nowhere(host: &str) -> bool {
-    let nowhere = |address: Ipv4Addr| address.is_loopback() || address.octets()[0] == 0 || address.is_broadcast();
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(nowhere)
+    let nowhere = |address: Ipv4Addr| address.is_loopback() || matches!(address.octets()[0], 0 | 224..);
+    let nowhere_6 = |address: Ipv6Addr| address.is_loopback() || address.is_unspecified() || address.is_multicast();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(nowhere) || bare.parse().is_ok_and(nowhere_6)
 }
 
 /// Splits `text` into its scheme and the part after the colon; returns all of `text` if it has no scheme.
@@ -173,7 +175,7 @@ fn without(c: char) -> String {
         '\u{a0}' | '\u{202f}' => ", a no-break space, as programs for tables and texts write it",
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => ", which nobody sees",
         c if c.is_control() => ", a control character",
-        _ => "; letters beyond ASCII are written as in `%C3%A9`",
+        _ => "; letters beyond ASCII are written as in `%C3%A9`, in the name of a server as in `xn--caf-dma`",
     };
     format!("an address without `{}`{name}", c.escape_default())
 }
@@ -258,7 +260,10 @@ mod tests {
             ("http://192.0.2.1/a b", "an address without ` `, a space: write it as `%20`"),
             ("http://192.0.2.1/a\t", "an address without `\\t`, a control character"),
             ("http://192.0.2.1/\u{200b}", "an address without `\\u{200b}`, which nobody sees"),
-            ("http://192.0.2.1/é", "an address without `\\u{e9}`; letters beyond ASCII are written as in `%C3%A9`"),
+            (
+                "http://192.0.2.1/é",
+                "an address without `\\u{e9}`; letters beyond ASCII are written as in `%C3%A9`, in the name of a server as in `xn--caf-dma`",
+            ),
             ("http:/192.0.2.1/a", "`http://` and the name of a server"),
             ("http:\\\\192.0.2.1\\a", "`http://` and the name of a server"),
             ("htp:/a", "`htp://` and the name of a server"),
@@ -286,10 +291,19 @@ mod tests {
 
     #[test]
     fn a_machine_reaches_no_server_at_its_own_address() {
-        for host in ["127.0.0.1", "127.0.0.53:80", "0.0.0.0", "255.255.255.255", "LocalHost:80"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.53:80",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "LocalHost:80",
+            "[::1]",
+            "[ff02::1]",
+        ] {
             assert!(FetchAddress::parse(&format!("http://{host}/a")).unwrap().leads_nowhere(), "{host}");
         }
-        for host in ["192.0.2.1", "localhost.example.net", "[::1]"] {
+        for host in ["192.0.2.1", "localhost.example.net", "[2001:db8::1]"] {
             assert!(!FetchAddress::parse(&format!("http://{host}/a")).unwrap().leads_nowhere(), "{host}");
         }
     }

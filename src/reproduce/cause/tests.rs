@@ -196,3 +196,15 @@ fn causes_end_and_their_texts_are_cut() {
     other.configurations[0].make.push(format!("{long}={}q", &long[1..]));
     assert_eq!(causes(&other, &there).1, 2);
 }
+
+#[test]
+fn a_tool_that_only_one_build_needs_is_no_other_toolchain() {
+    let mut here = manifest();
+    let cross = ToolEntry { name: "arm64 gcc".into(), ..here.toolchain[0].clone() };
+    here.toolchain.push(cross);
+    let (causes, _) = causes(&here, &manifest());
+    assert!(causes.len() == 1 && causes[0].sort == CauseKind::Toolchain && !causes[0].is_other_toolchain());
+    let mut here = manifest();
+    here.toolchain[0].package = Some("binutils 2.40-3".into());
+    assert!(super::causes(&here, &manifest()).0[0].is_other_toolchain());
+}

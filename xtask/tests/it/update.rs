@@ -277,7 +277,7 @@ fn an_abbreviated_commit_is_what_git_takes_it_for() {
         &["--to", &candidate[..7]],
         5,
         &format!(
-            "`{}` is ambiguous: it is `{named}` of `URL`, and a commit begins with it\n  {candidate}  {}\n\
+            "`{}` is ambiguous: it is `{named}` of `URL`, and the beginning of\n  {candidate}  {}\n\
              hint: give more digits of the commit\nhint: or run the command with `--to {named}`\n",
             &candidate[..7],
             fixture.repository.find_commit(fixture.candidate).unwrap().summary().unwrap().unwrap(),
@@ -331,6 +331,17 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     );
     fixture.update(&["--to", &parent.to_string()[..12]]).success();
     assert_eq!(fixture.pinned().2, parent.to_string());
+    // A tag of that name decides nothing.
+    fixture.tag(&digits, fixture.fixed);
+    fixture.refuses(
+        &["--to", &digits],
+        5,
+        &format!(
+            "`{digits}` is ambiguous: it is `refs/tags/{digits}` of `URL`, and the beginning of\n  {}\n  {}\n\
+             hint: give more digits of the commit\nhint: or run the command with `--to refs/tags/{digits}`\n",
+            described[0], described[1]
+        ),
+    );
 }
 
 /// Adds `commits` commits one after the other, as a branch, each with the subject `subject`. Every `nth` commit has

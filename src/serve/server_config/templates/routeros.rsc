@@ -70,8 +70,10 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 {% endfor %}
 {% else %}
 
-# RouterOS 6 cannot tell firmwares apart. For machines that are not named below, give the network one of the two:
-#   /ip dhcp-server network set [find address="{{ subnet }}"] dhcp-option-set=netboot-uefi
+# RouterOS 6 cannot tell firmwares apart. For machines that are not named below, give the network the set of one of them:
+{% for client in clients if client.first %}
+#   /ip dhcp-server network set [find address="{{ subnet }}"] dhcp-option-set=netboot-{{ client.firmware }}
+{% endfor %}
 {% endif %}
 {% if hosts %}
 

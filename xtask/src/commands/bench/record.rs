@@ -183,7 +183,8 @@ impl BenchRecord {
             Err(error) => error.to_string(),
         };
         let text = format!("`{file}` has no measurements of this version: {reason}");
-        Err(Failure::new(Class::BadInput, text).help("remove it"))
+        Err(Failure::new(Class::BadInput, text)
+            .help("name the file of an earlier `bench`, or one that does not exist yet"))
     }
 
     pub fn write(&self, file: &Utf8Path) -> Result<(), Failure> {
@@ -220,7 +221,10 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             let failure = BenchRecord::read(&file).unwrap_err();
             assert!(failure.message.contains(reason), "{}", failure.message);
-            assert_eq!(failure.diagnosis.help, ["remove it".into()]);
+            assert_eq!(
+                failure.diagnosis.help,
+                ["name the file of an earlier `bench`, or one that does not exist yet".into()]
+            );
         }
     }
 

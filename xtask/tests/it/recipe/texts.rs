@@ -29,6 +29,12 @@ netboot_fixtures::tests! {
     a_machine_gets_the_loader_of_its_site_only_for_its_firmware,
     an_address_of_the_tree_is_a_folder_that_machines_reach,
     a_loader_whose_address_is_too_long_for_an_answer_is_not_offered,
+    a_machine_whose_own_address_is_too_long_does_not_get_that_of_all_others,
+    what_a_server_cannot_do_is_said,
+    a_machine_whose_site_asks_is_sent_somewhere,
+    warnings_are_counted_once,
+    firmware_that_a_machine_does_not_have_gets_the_common_loader_beside_another_server,
+    a_network_of_one_kind_of_machine_gets_its_loader_from_networkd,
     a_machine_whose_firmware_the_tree_has_no_loader_for_is_named,
     what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back,
     what_a_server_would_take_for_something_else_is_said,
@@ -84,6 +90,8 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
     warns!(project, ["recipe", "dnsmasq"], @r#"
     warning: `boot` is missing in network.toml, and the script of the loaders goes where option 17 says
     hint: name the iPXE script that machines go to, as in boot = "fedora-coreos.ipxe"
+    warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
+    hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
     "#);
     project.sites(&format!("{}{ENTRY}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
     warns!(project.write("embed-scripts/network.toml", NETWORK), ["recipe", "dnsmasq"], @"");
@@ -193,9 +201,12 @@ fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     let project = project();
     project.sites(&format!("{}{ENTRY}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
     let (gateway, dns) = ("gateway = \"192.168.88.1\"\n", "dns = [\"192.168.88.1\", \"9.9.9.9\"]\n");
+    // Another warning is about what networkd cannot tell single machines.
+    let same = "warning: systemd-networkd tells every machine the same, so `site` and `boot` of the host `worker` count \
+                for nothing\nhint: choose another DHCP server\n";
     let warned = |kind: &str, network: String| {
         project.write("embed-scripts/network.toml", &network);
-        project.run(["recipe", kind]).warned().stderr
+        project.run(["recipe", kind]).warned().stderr.replace(same, "")
     };
     let named = NETWORK.replace("http://192.168.88.10/", "http://boot.example.net/");
     for kind in ["kea", "isc-dhcpd", "systemd-networkd"] {
@@ -346,6 +357,8 @@ fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
     let mut all = String::new();
     for (key, old, new) in [
         ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10?x"),
+        ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10//tftp"),
+        ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10/../x"),
         ("http-url", "http://192.168.88.10/tftp", "http://192.168.88.10:+80/tftp"),
         ("boot", "fedora-coreos.ipxe", ""),
         ("dns", "9.9.9.9", "127.0.0.53"),
@@ -360,6 +373,12 @@ fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
     says!(project, all, @r#"
     http-url = "http://192.168.88.10?x"
     error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10?x`, wanted a path of letters, digits, `/`, `.`, `_`, `-`, `@` and `+`
+      hint: write an address that any server and DHCP option can hold
+    http-url = "http://192.168.88.10//tftp"
+    error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10//tftp`, wanted a path without empty parts, `.` and `..`
+      hint: write an address that any server and DHCP option can hold
+    http-url = "http://192.168.88.10/../x"
+    error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10/../x`, wanted a path without empty parts, `.` and `..`
       hint: write an address that any server and DHCP option can hold
     http-url = "http://192.168.88.10:+80/tftp"
     error: PROJECT/embed-scripts/network.toml:4: `http-url`: found `http://192.168.88.10:+80/tftp`, wanted a port from 1 to 65535
@@ -378,7 +397,7 @@ fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
     hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
     warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
     hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
-    warning: `http-url` names `localhost`, which machines take for themselves, and reach no server at
+    warning: `http-url` names `localhost`, which machines reach no server at
     hint: write the address that other machines reach the server at
     "#);
 }
@@ -399,6 +418,99 @@ fn a_loader_whose_address_is_too_long_for_an_answer_is_not_offered() {
         "{}",
         ran.stderr
     );
+}
+
+fn a_machine_whose_own_address_is_too_long_does_not_get_that_of_all_others() {
+    let project = project();
+    let path = "x".repeat(107 - "http://192.168.88.10/".len());
+    project
+        .write("embed-scripts/network.toml", &NETWORK.replace("192.168.88.10/tftp", &format!("192.168.88.10/{path}")));
+    for kind in ["dnsmasq", "kea", "isc-dhcpd"] {
+        let ran = project.run(["recipe", kind]).warned();
+        assert!(ran.stderr.contains("so no machine of this kind gets a loader over HTTP\n"), "{}", ran.stderr);
+        assert!(!ran.stdout.contains(&format!("{path}/ipxe.efi")), "{}", ran.stdout);
+    }
+}
+
+fn what_a_server_cannot_do_is_said() {
+    let project = project();
+    project.sites(&format!("{}{ENTRY}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
+    let without = |line: &str| {
+        let kept = NETWORK.lines().filter(|found| !found.starts_with(line));
+        kept.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let told = |network: &str, kind: &str, wanted: &str| {
+        project.write("embed-scripts/network.toml", network);
+        let stderr = project.run(["recipe", kind]).warned().stderr;
+        assert!(stderr.contains(wanted), "{wanted}: {stderr}");
+        stderr
+    };
+    let pool = "warning: `ranges` is missing, and systemd-networkd then gives any address of the subnet to machines\n";
+    told(&without("ranges"), "systemd-networkd", pool);
+    let lease = "warning: `ranges` is missing, and the host `lab` has no `ip`, so it gets no address\n";
+    for kind in ["dnsmasq", "kea", "isc-dhcpd"] {
+        told(&without("ranges"), kind, lease);
+    }
+    told(NETWORK, "systemd-networkd", "so `site` and `boot` of the host `worker` count for nothing\n");
+    let https = NETWORK.replace("http://192.168.88.10/tftp", "https://192.168.88.10/tftp");
+    told(&https, "caddy", "and Caddy signs the certificate of an address itself, which no loader trusts\n");
+    let https = NETWORK.replace("http://192.168.88.10/tftp", "https://nas.example/tftp");
+    assert!(!told(&https, "caddy", "").contains("Caddy"));
+    let long = NETWORK.replace("http://192.168.88.10/tftp", &format!("http://{}.example/tftp", "a".repeat(37)));
+    told(&long, "nginx", "has 45 bytes, and nginx takes longer names than 44 on request only\n");
+    let own = NETWORK.replace("http://192.168.88.10/tftp", "http://192.168.88.255/tftp");
+    told(&own, "dnsmasq", "warning: `http-url` names `192.168.88.255`, which machines reach no server at\n");
+}
+
+fn a_machine_whose_site_asks_is_sent_somewhere() {
+    let project = project();
+    project.write("embed-scripts/fixed.ipxe", "#!ipxe\ndhcp && chain http://192.168.88.11/a\n");
+    project.sites(
+        "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"fixed.ipxe\"\n[site.rack-1]\nscript = \"boot.ipxe\"\n\
+         [site.fixed]\nloaders = [\"ipxe.efi\"]\n",
+    );
+    let without = NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", "");
+    project.write("embed-scripts/network.toml", &without);
+    let stderr = project.run(["recipe", "dnsmasq"]).warned().stderr;
+    assert!(stderr.contains("warning: `boot` is missing in network.toml, and"), "{stderr}");
+    project.write("embed-scripts/network.toml", NETWORK);
+    let stderr = project.run(["recipe", "dnsmasq"]).warned().stderr;
+    assert!(stderr.contains("warning: a boot ROM that is iPXE itself"), "{stderr}");
+}
+
+fn warnings_are_counted_once() {
+    let project = project();
+    let hosts = (0..60).map(|i| {
+        format!(
+            "[[host]]\nname = \"m{i}\"\nmac = \"02:00:00:00:00:{i:02x}\"\nfirmware = \"bios\"\nboot = \"m{i}.ipxe\"\n"
+        )
+    });
+    let network = NETWORK.split("\n[[host]]").next().unwrap().to_owned() + "\n" + &hosts.collect::<String>();
+    project.write("embed-scripts/network.toml", &network);
+    let stderr = project.run(["recipe", "dnsmasq"]).warned().stderr;
+    assert!(stderr.ends_with("warning: there are 12 more warnings\n"), "{stderr}");
+}
+
+fn firmware_that_a_machine_does_not_have_gets_the_common_loader_beside_another_server() {
+    let project = project();
+    project.sites(SITES);
+    let recipe = project.run(["recipe", "dnsmasq-proxy"]).warned().stdout;
+    let lines: Vec<&str> = recipe.lines().collect();
+    assert!(lines.contains(&"dhcp-mac=set:own-uefi,00:50:56:00:01:02"), "{recipe}");
+    assert!(lines.iter().any(|line| line.starts_with("pxe-service=tag:!loader,tag:!own-bios,x86PC,")), "{recipe}");
+    assert!(lines.iter().any(|line| line.starts_with("pxe-service=tag:!loader,tag:!own-uefi,X86-64_EFI,")), "{recipe}");
+}
+
+fn a_network_of_one_kind_of_machine_gets_its_loader_from_networkd() {
+    let project = project();
+    project.sites("[default]\nloaders = [\"ipxe.efi\", \"arm64/ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    let head = NETWORK.split("\n[[host]]").next().unwrap();
+    let host = "\n[[host]]\nname = \"a\"\nmac = \"02:00:00:00:00:01\"\nfirmware = \"uefi-arm64\"\n";
+    for (network, loader) in [(head.to_owned(), "ipxe.efi"), (format!("{head}{host}"), "arm64/ipxe.efi")] {
+        project.write("embed-scripts/network.toml", &network);
+        let recipe = project.run(["recipe", "systemd-networkd"]).warned().stdout;
+        assert!(recipe.contains(&format!("\nBootFilename={loader}\n")), "{recipe}");
+    }
 }
 
 fn a_machine_whose_firmware_the_tree_has_no_loader_for_is_named() {
@@ -426,8 +538,8 @@ fn a_machine_whose_firmware_the_tree_has_no_loader_for_is_named() {
         assert!(routeros.contains(part), "{part} is not in:\n{routeros}");
     }
     let networkd = project.run(["recipe", "systemd-networkd"]).warned().stdout;
-    assert!(networkd.contains("\nBootFilename=ipxe.efi\n"), "{networkd}");
-    assert!(networkd.contains("\n# BootFilename=arm64/snponly.efi\n"), "{networkd}");
+    assert!(networkd.contains("\nBootFilename=arm64/snponly.efi\n"), "{networkd}");
+    assert!(networkd.contains("\n# BootFilename=ipxe.efi\n"), "{networkd}");
 }
 
 fn a_machine_may_be_called_what_other_things_are_called() {
@@ -504,7 +616,7 @@ fn what_a_server_would_take_for_something_else_is_said() {
         );
     }
     // nginx would start a block there, Caddy a placeholder.
-    for path in ["t{a}", "$a", "a*", "../x", "a%20b"] {
+    for path in ["t{a}", "$a", "a*", "a%20b"] {
         let url = format!("http://192.168.88.10/{path}");
         project.write("embed-scripts/network.toml", &NETWORK.replace("http://192.168.88.10/tftp", &url));
         assert_eq!(

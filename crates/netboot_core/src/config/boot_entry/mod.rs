@@ -103,7 +103,9 @@ impl Noted {
 pub fn read(root: &Table<'_>) -> BootEntries {
     let mut noted = Noted::default();
     let boot = entries(root, &mut noted);
-    let Noted { mut secure, secrets } = noted;
+    let Noted { mut secure, mut secrets } = noted;
+    secure.sort_by_key(|location| location.line);
+    secrets.sort_by_key(|(location, _)| location.line);
     secure.truncate(MAX_FINDINGS);
     BootEntries { boot, secure, secrets }
 }

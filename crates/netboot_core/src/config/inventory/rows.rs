@@ -11,6 +11,8 @@ use crate::config::template;
 use crate::config::toml::{line_at, utf8};
 use crate::printable::listed_names;
 
+/// Keys of a site, which a column of the same name would not set.
+const KEYS: [&str; 6] = ["loaders", "script", "config", "trust", "slot", "vars"];
 /// The column with the site names.
 const NAME: &str = "name";
 
@@ -209,6 +211,10 @@ fn judge(header: &StringRecord, at: &Location) -> Vec<Diagnostic> {
             findings.push(at.finding(message, "name it, or take away the separator that makes it, in all rows"));
         } else if header.iter().take(index).any(|other| other == column) {
             findings.push(at.finding(format!("has the column `{column}` twice"), "remove or rename one of them"));
+        } else if KEYS.contains(&column) {
+            let message = format!("has the column `{column}`, and columns are variables of scripts");
+            let remedy = "rename it, or describe such sites in a folder of TOML files";
+            findings.push(Location { key: column.into(), ..at.clone() }.finding(message, remedy));
         } else if let (true, Err((message, remedy))) = (column != NAME, template::check_name(column)) {
             findings.push(Location { key: column.into(), ..at.clone() }.finding(message, remedy));
         }
@@ -320,6 +326,10 @@ mod tests {
 
     #[test]
     fn a_header_is_told_all_that_is_wrong_with_it() {
+        assert_eq!(
+            read(b"name,loaders\n"),
+            "f.csv:1: `loaders`: has the column `loaders`, and columns are variables of scripts\n  hint: rename it, or describe such sites in a folder of TOML files"
+        );
         assert_eq!(
             read(b"a,a,boot-url,site\n"),
             "f.csv:1: has the column `a` twice\n  hint: remove or rename one of them\n\

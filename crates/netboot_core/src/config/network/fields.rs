@@ -99,10 +99,13 @@ pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAdd
     let parse = |text: &str| {
         let address: WebAddress = text.parse()?;
         let folder = address.as_str().split_once(address.authority()).map_or("", |(_, folder)| folder);
+        let wanted = |wanted: &str| Err(format!("found `{}`, wanted a path {wanted}", secrets::shown(text)));
         if is_plain(folder) {
             Ok(address)
+        } else if folder.chars().all(is_plain_char) {
+            wanted("without empty parts, `.` and `..`")
         } else {
-            Err(format!("found `{}`, wanted a path of {PLAIN}", secrets::shown(text)))
+            wanted(&format!("of {PLAIN}"))
         }
     };
     table.parsed(key, "write an address that any server and DHCP option can hold", parse)
@@ -111,10 +114,15 @@ pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAdd
 /// Characters of a path that any server's configuration can hold without quoting.
 const PLAIN: &str = "letters, digits, `/`, `.`, `_`, `-`, `@` and `+`";
 
-/// Checks whether `path` has only [`PLAIN`] characters and no `..`.
+/// Checks whether `path` has only [`PLAIN`] characters, and no `..`, `.` or empty part that a web server would resolve.
 pub(super) fn is_plain(path: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
-    path.chars().all(plain) && !path.split('/').any(|part| part == "..")
+    let inner = path.trim_start_matches('/').trim_end_matches('/');
+    let resolved = |part: &str| ["", ".", ".."].contains(&part);
+    path.chars().all(is_plain_char) && !path.contains("//") && (inner.is_empty() || !inner.split('/').any(resolved))
+}
+
+fn is_plain_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-@+".contains(c)
 }
 
 /// Reads the address of the boot script: a whole address, or a path below `base`.
