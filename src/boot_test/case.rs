@@ -19,6 +19,8 @@ pub struct Case {
     pub name: String,
     /// The loader.
     pub loader: LoaderFile,
+    /// How the firmware fetches the loader.
+    pub network_boot: NetworkBoot,
     /// The machine's network cards.
     pub nics: NicSetup,
     /// Expected outcome.
@@ -27,6 +29,26 @@ pub struct Case {
     pub destination: Destination,
     /// Boot entry whose script is served there; the boot test's own script if `None`.
     pub entry: Option<Arc<TestedEntry>>,
+}
+
+/// How firmware fetches a loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkBoot {
+    /// PXE: over TFTP.
+    Pxe,
+    /// UEFI HTTP Boot: over HTTP, from a URL that DHCP sends.
+    Http,
+}
+
+impl NetworkBoot {
+    /// Variant in the name of a case with HTTP Boot.
+    pub const HTTP: &str = "http-boot";
+
+    /// Describes it, as a suffix to [`Aim::words`].
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        if self == Self::Http { ", and the firmware itself fetches the loader over HTTP" } else { "" }
+    }
 }
 
 /// Network cards of a machine.
@@ -167,7 +189,8 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    Case { name, loader, nics: NicSetup::Single, aim, destination, entry: None }
+    let (network_boot, nics) = (NetworkBoot::Pxe, NicSetup::Single);
+    Case { name, loader, network_boot, nics, aim, destination, entry: None }
 }
 
 impl Case {

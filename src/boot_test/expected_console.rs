@@ -79,7 +79,9 @@ pub fn expectation(case: &Case) -> String {
     if let Some(entry) = &case.entry {
         return format!("boots what stands in for `{}`, by the tree's script", entry.name);
     }
-    let Aim::Fault(_) = case.aim else { return format!("{}{}", case.aim.words(), case.nics.words()) };
+    let Aim::Fault(_) = case.aim else {
+        return format!("{}{}{}", case.aim.words(), case.network_boot.words(), case.nics.words());
+    };
     let steps = steps(case);
     let has = |step: &ConsoleStep| steps.contains(step);
     let reaction = if has(&ConsoleStep::LoadsItself) {

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::boot_event::{BootEvent, EventSink};
-use super::case::NicSetup;
+use super::case::{NetworkBoot, NicSetup};
 use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
@@ -50,10 +50,22 @@ fn is_of_this_host(platform: Platform) -> bool {
     CrossCompiler::of(platform.arch()).is_none()
 }
 
-/// Returns QEMU's arguments for a machine of `platform` with `nics`, in a folder that [`prepare`] has filled. The
-/// monitor uses standard input, the serial console uses standard output.
+/// A kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineSetup {
+    /// Its firmware and CPU.
+    pub platform: Platform,
+    /// Its network cards.
+    pub nics: NicSetup,
+    /// How its firmware fetches a loader.
+    pub network_boot: NetworkBoot,
+}
+
+/// Returns QEMU's arguments for a machine of the kind `setup`, in a folder that [`prepare`] has filled. The monitor uses
+/// standard input, the serial console uses standard output.
 #[must_use]
-pub fn arguments(platform: Platform, nics: NicSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
+    let MachineSetup { platform, nics, network_boot } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -110,6 +122,12 @@ pub fn arguments(platform: Platform, nics: NicSetup, tools: &MachineTools, accel
         add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
         add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
     }
+    if network_boot == NetworkBoot::Http {
+        // The firmware tries PXE first otherwise.
+        for option in ["IPv4PXESupport", "IPv6PXESupport"] {
+            add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=n"));
+        }
+    }
     words
 }
 
@@ -160,7 +178,7 @@ impl Machine {
     ///
     /// [`Error`] if the machine cannot be started. If it ends later, `sink` receives an event.
     pub fn start(
-        (platform, nics): (Platform, NicSetup),
+        setup: MachineSetup,
         tools: &MachineTools,
         accelerator: Accelerator,
         folder: &Utf8Path,
@@ -169,7 +187,7 @@ impl Machine {
         let (monitor, its_input) = UnixStream::pair()?;
         let (serial, its_output) = UnixStream::pair()?;
         let mut command =
-            Command::new("run the machine", tools.qemu.as_str()).args(arguments(platform, nics, tools, accelerator));
+            Command::new("run the machine", tools.qemu.as_str()).args(arguments(setup, tools, accelerator));
         command.dir = Some(folder.to_owned());
         let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
@@ -240,6 +258,7 @@ mod tests {
     use super::*;
 
     fn words(platform: Platform, nics: NicSetup) -> String {
+        let setup = MachineSetup { platform, nics, network_boot: NetworkBoot::Pxe };
         let tools = MachineTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
@@ -248,7 +267,7 @@ mod tests {
             modules: None,
             busybox: "busybox".into(),
         };
-        arguments(platform, nics, &tools, Accelerator::default()).join(" ")
+        arguments(setup, &tools, Accelerator::default()).join(" ")
     }
 
     #[test]

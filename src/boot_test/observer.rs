@@ -7,7 +7,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::boot_event::{BootEvent, WebRequest, WebServerRole};
-use super::case::{Aim, Case, Destination, Fault};
+use super::case::{Aim, Case, Destination, Fault, NetworkBoot};
 use super::expected_console::{ConsoleStep, FIRMWARE, steps};
 use super::guest_check;
 use super::phase::Phase;
@@ -43,6 +43,9 @@ const CRASHES: [(&str, &str); 4] = [
     ("Installation failed", "the loader could not unpack itself"),
     ("Failed to load ldlinux", "the loader did not get its second part"),
 ];
+
+/// End of the URL that iPXE asks for first, where it came from over HTTP.
+const AUTOEXEC: &str = "/autoexec.ipxe";
 
 /// What was observed of a case so far.
 pub struct Observer<'c> {
@@ -154,8 +157,19 @@ impl<'c> Observer<'c> {
         if self.case.aim == Aim::WrongServer {
             return self.wrong_server(&address);
         }
+        let over_http = self.case.network_boot == NetworkBoot::Http;
+        if over_http && request.status == 200 && self.scenario.loader.as_ref() == Some(&address) {
+            self.reach(Phase::Loader, at);
+            return None;
+        }
         if !self.has(Phase::Loader) {
-            // The request came from a boot ROM, not from the loader.
+            // Without HTTP Boot, the request came from a boot ROM, not from the loader.
+            return over_http.then(|| {
+                let wanted = &self.scenario.offer.loader;
+                failed(format!("the firmware asked for `{}`, wanted `{wanted}`", request.url))
+            });
+        }
+        if over_http && request.url.ends_with(AUTOEXEC) {
             return None;
         }
         if request.status != 200 {

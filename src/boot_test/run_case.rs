@@ -11,7 +11,7 @@ use super::boot_event::{EventSink, SinkMessage, TimedEvent};
 use super::case::{Case, NicSetup};
 use super::dhcp::{self, SERVED};
 use super::drivers::Drivers;
-use super::machine::{self, Machine};
+use super::machine::{self, Machine, MachineSetup};
 use super::namespace::{self, Namespace};
 use super::observer::{Observer, Reaction, Verdict};
 use super::phase::Phase;
@@ -129,12 +129,13 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let sink = EventSink::new(sender);
     let guest_drivers = environment.drivers(case).and_then(|drivers| drivers.as_ref().ok());
     let initrd = Arc::from(userland::initramfs(&tools.busybox, &nonce, guest_drivers)?);
-    let resources = scenario.resources(case, &fs::read(&tools.kernel)?.into(), &initrd);
+    let loader = fs::read(&environment.tree.root.join(&case.loader.path))?.into();
+    let resources = scenario.resources(case, &loader, &fs::read(&tools.kernel)?.into(), &initrd);
     let _web = web::Servers::start(environment.request, &scenario, resources, &folder, &sink)?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
-    let machine =
-        Machine::start((case.loader.platform, case.nics), tools, environment.request.accelerator, &folder, &sink)?;
+    let setup = MachineSetup { platform: case.loader.platform, nics: case.nics, network_boot: case.network_boot };
+    let machine = Machine::start(setup, tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
     let verdict = run.supervise(&notes, &mut task, environment)?;

@@ -1,6 +1,6 @@
 //! Sample cases for unit tests.
 
-use super::case::{Aim, Case, Destination, NicSetup};
+use super::case::{Aim, Case, Destination, NetworkBoot, NicSetup};
 use super::loaders::{LoaderFile, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
@@ -18,6 +18,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
     Case {
         name: path.into(),
         loader,
+        network_boot: NetworkBoot::Pxe,
         nics: NicSetup::Single,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },

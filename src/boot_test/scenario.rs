@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
-use super::case::{Aim, Case, Destination, Fault, NicSetup};
-use super::dhcp::Offer;
+use super::case::{Aim, Case, Destination, Fault, NetworkBoot, NicSetup};
+use super::dhcp::{Daemon, Offer};
 use super::entry::TestedEntry;
 use super::loaders::Program;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
@@ -37,6 +37,8 @@ pub struct Scenario {
     pub servers: Vec<(WebServerRole, Ipv4Addr, u16)>,
     /// Ports on which a server uses TLS, on any address.
     pub tls_ports: Vec<u16>,
+    /// Where firmware fetches the loader, if that is over HTTP.
+    pub loader: Option<ResourceKey>,
     /// Where a loader may request the script.
     pub scripts: Vec<ResourceKey>,
     /// The script that is served there.
@@ -82,13 +84,23 @@ impl Scenario {
         // A card's boot ROM in BIOS can be iPXE itself, which must not get option 17.
         let (early, root_path_after_loader) =
             if case.loader.platform == Platform::Bios { (None, root_path) } else { (root_path, None) };
+        let loader_url =
+            (case.network_boot == NetworkBoot::Http).then(|| format!("{}/{}", network.tree, case.loader.path));
+        let loader = loader_url.as_ref().map(|url| located(url, network));
+        let offer = Offer {
+            loader: loader_url.unwrap_or_else(|| case.loader.path.to_string()),
+            network_boot: case.network_boot,
+            root_path: early,
+            second_nic_root_path,
+        };
         let ServedFiles { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux } = served;
         let mut scenario = Self {
-            offer: Offer { loader: case.loader.path.clone(), root_path: early, second_nic_root_path },
+            offer,
             root_path_after_loader,
             boot_url,
             servers: Vec::new(),
             tls_ports: Vec::new(),
+            loader,
             scripts,
             script,
             kernel,
@@ -107,10 +119,13 @@ impl Scenario {
         scenario
     }
 
-    /// Returns the pages of the web servers.
+    /// Returns the pages of the web servers. `loader` is the content of the loader.
     #[must_use]
-    pub fn resources(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
+    pub fn resources(&self, case: &Case, loader: &Arc<[u8]>, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
         let mut resources = Pages::default();
+        if let Some((server, url)) = &self.loader {
+            resources.put(*server, url, Arc::clone(loader));
+        }
         let extra_files = self.extra_files.iter().map(|(path, content)| (path, Arc::from(content.as_slice())));
         let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
         for ((server, url), content) in images.into_iter().chain(extra_files) {
@@ -127,7 +142,7 @@ impl Scenario {
     /// Returns all URLs that are served.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let extra_files = self.extra_files.iter().map(|(path, _)| path);
-        let keys = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(extra_files);
+        let keys = self.scripts.iter().chain(&self.loader).chain([&self.kernel, &self.initrd]).chain(extra_files);
         keys.map(|(_, url)| url.as_str())
     }
 
@@ -156,6 +171,14 @@ impl Case {
             && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
         {
             return Some(format!("`{name}` drives only the card that it came from"));
+        }
+        if self.network_boot == NetworkBoot::Http {
+            if matches!(network.dhcp, DhcpSetup::Given(Daemon::DnsmasqProxy, _)) {
+                return Some("a DHCP server beside another one cannot answer HTTP Boot".into());
+            }
+            if is_tls(&network.tree) {
+                return Some(format!("the firmware would have to trust the certificate of `{}`", network.tree));
+            }
         }
         let platform = self.loader.platform;
         if !network.chosen.is_empty() && !network.chosen.contains(&(platform, self.loader.path.clone())) {

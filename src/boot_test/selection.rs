@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, Case, Fault, Intent, NicSetup, case};
+use super::case::{Aim, Case, Fault, Intent, NetworkBoot, NicSetup, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
 use super::loaders::{LoaderFile, Program};
@@ -65,6 +65,7 @@ pub fn cases(
         cases.extend(faults(loader, intent));
     }
     cases.extend(entries.iter().filter_map(|entry| boot_of(entry, &chosen, intent)));
+    cases.extend(chosen.iter().filter_map(|loader| http_boot(loader, intent)));
     if selection.two_cards {
         cases.extend(chosen.iter().flat_map(|loader| boots_with_two_cards(loader, intent)));
     }
@@ -94,6 +95,13 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
     cases
+}
+
+/// Returns the case of `loader` with HTTP Boot, if it is in the root of the tree and for UEFI. Other DHCP options than the
+/// loader's address do not depend on how the firmware fetches it.
+fn http_boot(loader: &LoaderFile, intent: &Intent) -> Option<Case> {
+    let applies = loader.site.is_none() && loader.platform != Platform::Bios && loader.program != Program::Syslinux;
+    applies.then(|| Case { network_boot: NetworkBoot::Http, ..case(loader, NetworkBoot::HTTP, Aim::Userland, intent) })
 }
 
 /// Returns the cases of `loader` in machines with two cards. A loader that goes to a fixed address needs no option 17
@@ -180,6 +188,7 @@ mod tests {
                 "ipxe.efi:no-option-17",
                 "ipxe.efi:no-script",
                 "ipxe.efi:no-web-server",
+                "ipxe.efi:http-boot",
             ]
         );
     }

@@ -243,9 +243,13 @@ fn other_machine(
     let modules = kernel.is_none().then(|| guest.modules());
     let kernel = kernel.or_else(|| kept(guest.kernel()));
     let busybox = images.programs.get(&arch).cloned().or_else(|| kept(guest.busybox()));
-    let (Some(kernel), Some(busybox)) = (kernel, busybox) else {
-        let lacking = format!("no kernel and no userland for {arch} were named, and none are in the cache");
-        return Ok(Err(lacking));
+    let (kernel, busybox) = match (kernel, busybox) {
+        (Some(kernel), Some(busybox)) => (kernel, busybox),
+        (None, None) => {
+            return Ok(Err(format!("no kernel and no userland for {arch} were named, and none are in the cache")));
+        }
+        (None, Some(_)) => return Ok(Err(format!("no kernel for {arch} was named, and none is in the cache"))),
+        (Some(_), None) => return Ok(Err(format!("no userland for {arch} was named, and none is in the cache"))),
     };
     let tools = match toolchain::look(&needs, path, cache, progress) {
         Ok(tools) => tools,

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use super::offer::Offer;
 use crate::base::quote::{Language, Unquotable};
 use crate::boot_test::boot_event::BootEvent;
+use crate::boot_test::case::NetworkBoot;
 use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
 use crate::boot_test::network::{DhcpSetup, TestNetwork};
@@ -31,7 +32,12 @@ const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 ///
 /// [`Unquotable`] if the loader's name cannot be written into the configuration: file names in a tarball are arbitrary.
 pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unquotable> {
-    let loader = Language::Dnsmasq.quote(offer.loader.as_str())?;
+    let loader = Language::Dnsmasq.quote(&offer.loader)?;
+    // Firmware takes an offer for HTTP Boot from a server that says this in option 60.
+    let http = match offer.network_boot {
+        NetworkBoot::Pxe => "",
+        NetworkBoot::Http => "dhcp-vendorclass=set:http,HTTPClient\ndhcp-option-force=tag:http,60,HTTPClient\n",
+    };
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
     let own = format!("{}address=/#/{ANYWHERE}\n", foreground(INTERFACE, "leases"));
@@ -39,6 +45,7 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
         DhcpSetup::Own => format!(
             "{addresses}\
              dhcp-boot={loader},,{}\n\
+             {http}\
              # Option 17. It is read again after SIGHUP.\n\
              dhcp-optsfile={OPTIONS}\n\
              {own}{TFTP}",
@@ -124,6 +131,11 @@ mod tests {
     use super::*;
     use crate::boot_test::dhcp::SERVED;
 
+    fn offering(loader: &str) -> Offer {
+        let network_boot = NetworkBoot::Pxe;
+        Offer { loader: loader.into(), network_boot, root_path: None, second_nic_root_path: None }
+    }
+
     #[test]
     fn the_folder_that_is_served_has_one_name() {
         assert_eq!(ROOT, format!("/proc/self/cwd/{SERVED}"));
@@ -132,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
-        let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None, second_nic_root_path: None };
+        let offer = offering("sites/rack-1/ipxe.pxe");
         let text = configuration(&TestNetwork::default(), &offer).unwrap();
         for line in [
             "interface=tap0",
@@ -144,9 +156,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
-        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None, second_nic_root_path: None };
+        let hostile = offering("x\ndhcp-script=/bin/sh");
         assert!(configuration(&TestNetwork::default(), &hostile).is_err());
-        let quoted = Offer { loader: "a,b c".into(), root_path: None, second_nic_root_path: None };
+        let quoted = offering("a,b c");
         assert!(configuration(&TestNetwork::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
     }
 
@@ -154,16 +166,13 @@ mod tests {
     fn a_given_configuration_decides_about_dhcp() {
         let network =
             TestNetwork { dhcp: DhcpSetup::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..TestNetwork::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
-            .unwrap();
+        let text = configuration(&network, &offering("x")).unwrap();
         assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
         for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
             let network = TestNetwork { dhcp: DhcpSetup::Given(daemon, String::new()), ..TestNetwork::default() };
-            let text =
-                configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
-                    .unwrap();
+            let text = configuration(&network, &offering("x")).unwrap();
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
         }
     }
@@ -173,8 +182,7 @@ mod tests {
         let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
         let network =
             TestNetwork { dhcp: DhcpSetup::Given(Daemon::DnsmasqProxy, given.into()), ..TestNetwork::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
-            .unwrap();
+        let text = configuration(&network, &offering("x")).unwrap();
         assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
         let text = proxy(given);

@@ -9,9 +9,9 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
-use netboot_loaders::boot_test::case::NicSetup;
+use netboot_loaders::boot_test::case::{NetworkBoot, NicSetup};
 use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
-use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
+use netboot_loaders::boot_test::machine::{self, Accelerator, Machine, MachineSetup};
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::TestNetwork;
 use netboot_loaders::boot_test::tools::{GuestImages, MachineTools, TestTools};
@@ -121,7 +121,12 @@ impl Lane<'_> {
     /// Boots a machine into `loader` and returns how many seconds the file took.
     fn load(&self, loader: &str, platform: Platform, protocol: &str) -> Result<f64, Failure> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
-        let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_nic_root_path: None };
+        let offer = Offer {
+            loader: loader_in_tree(site, loader).into_string(),
+            network_boot: NetworkBoot::Pxe,
+            root_path: None,
+            second_nic_root_path: None,
+        };
         let folder = self.bench.empty_scratch_dir("machine")?;
         machine::prepare(&folder, machine_of(self.tools, platform)?)?;
         let [kernel, blob] = [KERNEL, BLOB].map(|file| url(protocol, file, &self.network));
@@ -147,7 +152,7 @@ impl Lane<'_> {
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
         let _machine = Machine::start(
-            (platform, NicSetup::Single),
+            MachineSetup { platform, nics: NicSetup::Single, network_boot: offer.network_boot },
             machine_of(tools, platform)?,
             Accelerator::Tcg,
             folder,
