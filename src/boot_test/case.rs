@@ -23,6 +23,8 @@ pub struct Case {
     pub network_boot: NetworkBoot,
     /// The machine's network cards.
     pub nics: NicSetup,
+    /// The model of its cards.
+    pub nic: NicModel,
     /// Expected outcome.
     pub aim: Aim,
     /// Where the loader is expected to go.
@@ -48,6 +50,45 @@ impl NetworkBoot {
     #[must_use]
     pub fn words(self) -> &'static str {
         if self == Self::Http { ", and the firmware itself fetches the loader over HTTP" } else { "" }
+    }
+}
+
+closed_set! {
+    /// A model of network card that QEMU emulates.
+    pub enum NicModel {
+        /// Virtio.
+        Virtio = "virtio",
+        /// Intel 82540EM.
+        E1000 = "e1000",
+        /// Intel 82574L.
+        E1000e = "e1000e",
+        /// Intel 82576, since QEMU 8.0.
+        Igb = "igb",
+        /// Realtek RTL8139.
+        Rtl8139 = "rtl8139",
+        /// VMware VMXNET3.
+        Vmxnet3 = "vmxnet3",
+    }
+}
+
+impl Default for NicModel {
+    /// Returns the model that is fastest, and that every firmware of QEMU's has a driver for.
+    fn default() -> Self {
+        Self::Virtio
+    }
+}
+
+impl NicModel {
+    /// Returns the name of QEMU's device.
+    #[must_use]
+    pub fn device(self) -> &'static str {
+        if self == Self::Virtio { "virtio-net-pci" } else { self.as_str() }
+    }
+
+    /// Describes it, as a suffix to [`Aim::words`].
+    #[must_use]
+    pub fn words(self) -> String {
+        if self == Self::Virtio { String::new() } else { format!(", on a card of the model {self}") }
     }
 }
 
@@ -189,8 +230,8 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    let (network_boot, nics) = (NetworkBoot::Pxe, NicSetup::Single);
-    Case { name, loader, network_boot, nics, aim, destination, entry: None }
+    let (network_boot, nics, nic) = (NetworkBoot::Pxe, NicSetup::Single, NicModel::default());
+    Case { name, loader, network_boot, nics, nic, aim, destination, entry: None }
 }
 
 impl Case {
@@ -216,7 +257,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_test::dhcp::Daemon;
+    use crate::boot_test::daemon::{Daemon, WebServer};
     use crate::boot_test::network::{DhcpSetup, HttpSetup, TestNetwork, Tls};
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
@@ -241,7 +282,8 @@ mod tests {
         assert_eq!(secure.obstacle(&TestNetwork::default()).unwrap(), reason);
         let tls = Some(Tls { certificate: "chain".into(), key: "key".into() });
         assert_eq!(secure.obstacle(&TestNetwork { tls: tls.clone(), ..TestNetwork::default() }), None);
-        let nginx = TestNetwork { tls, http: HttpSetup::Nginx(String::new()), ..TestNetwork::default() };
+        let nginx =
+            TestNetwork { tls, http: HttpSetup::Given(WebServer::Nginx, String::new()), ..TestNetwork::default() };
         assert!(secure.obstacle(&nginx).unwrap().ends_with(" is https, and the recipe that is tried is for http"));
         assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&TestNetwork::default()), None);
     }

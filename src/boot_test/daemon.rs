@@ -1,4 +1,4 @@
-//! DHCP servers whose configuration can be tested.
+//! Servers whose configuration can be tested.
 
 use crate::base::closed_set::closed_set;
 use crate::serve::server_config::ServerKind;
@@ -14,6 +14,27 @@ closed_set! {
         Kea = "kea",
         /// ISC dhcpd.
         IscDhcpd = "isc-dhcpd",
+    }
+}
+
+closed_set! {
+    /// A web server whose configuration can be tested.
+    pub enum WebServer {
+        /// nginx.
+        Nginx = "nginx",
+        /// Caddy.
+        Caddy = "caddy",
+    }
+}
+
+impl WebServer {
+    /// Returns its recipe.
+    #[must_use]
+    pub fn recipe(self) -> ServerKind {
+        match self {
+            Self::Nginx => ServerKind::Nginx,
+            Self::Caddy => ServerKind::Caddy,
+        }
     }
 }
 

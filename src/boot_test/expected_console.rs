@@ -80,7 +80,8 @@ pub fn expectation(case: &Case) -> String {
         return format!("boots what stands in for `{}`, by the tree's script", entry.name);
     }
     let Aim::Fault(_) = case.aim else {
-        return format!("{}{}{}", case.aim.words(), case.network_boot.words(), case.nics.words());
+        let (how, cards, model) = (case.network_boot.words(), case.nics.words(), case.nic.words());
+        return format!("{}{how}{cards}{model}", case.aim.words());
     };
     let steps = steps(case);
     let has = |step: &ConsoleStep| steps.contains(step);

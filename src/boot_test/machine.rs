@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::boot_event::{BootEvent, EventSink};
-use super::case::{NetworkBoot, NicSetup};
+use super::case::{NetworkBoot, NicModel, NicSetup};
 use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
@@ -18,6 +18,7 @@ use super::tools::MachineTools;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
+use crate::base::progress::Progress;
 use crate::config::network::Mac;
 use crate::loader::target::Platform;
 use crate::toolchain::cross::CrossCompiler;
@@ -57,6 +58,8 @@ pub struct MachineSetup {
     pub platform: Platform,
     /// Its network cards.
     pub nics: NicSetup,
+    /// The model of its cards.
+    pub nic: NicModel,
     /// How its firmware fetches a loader.
     pub network_boot: NetworkBoot,
 }
@@ -65,7 +68,7 @@ pub struct MachineSetup {
 /// standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
-    let MachineSetup { platform, nics, network_boot } = setup;
+    let MachineSetup { platform, nics, nic, network_boot } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -100,14 +103,16 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
     }
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
-    // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does.
-    let rom = if platform == Platform::Bios { "" } else { ",romfile=" };
-    let card = format!("virtio-net-pci,netdev=net,bootindex=1{rom}");
+    // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does. UEFI has a driver for virtio, and
+    // for other cards that of their ROM.
+    let rom = if platform == Platform::Bios || nic != NicModel::Virtio { "" } else { ",romfile=" };
+    let model = nic.device();
+    let card = format!("{model},netdev=net,bootindex=1{rom}");
     if nics == NicSetup::Single {
         add("-device", card);
     } else {
         add("-netdev", format!("tap,id=second,ifname={SECOND_INTERFACE},script=no,downscript=no"));
-        let mut both = [format!("{card},mac={MAC}"), format!("virtio-net-pci,netdev=second,romfile=,mac={SECOND_MAC}")];
+        let mut both = [format!("{card},mac={MAC}"), format!("{model},netdev=second,romfile=,mac={SECOND_MAC}")];
         // Loaders number cards in the order of their slots on the bus.
         if nics == NicSetup::RootPathOnSecond {
             both.reverse();
@@ -122,13 +127,21 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
         add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
         add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
     }
-    if network_boot == NetworkBoot::Http {
-        // The firmware tries PXE first otherwise.
-        for option in ["IPv4PXESupport", "IPv6PXESupport"] {
-            add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=n"));
-        }
-    }
+    // The firmware tries PXE before HTTP.
+    let pxe = ["IPv4PXESupport", "IPv6PXESupport"].into_iter().filter(|_| network_boot == NetworkBoot::Http);
+    pxe.for_each(|option| add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=n")));
     words
+}
+
+/// Checks whether QEMU has cards of the model `nic`.
+///
+/// # Errors
+///
+/// [`process::Error`] if QEMU does not say which devices it has.
+pub fn has_card(tools: &MachineTools, nic: NicModel, progress: &dyn Progress) -> Result<bool, process::Error> {
+    let command = Command::new("ask QEMU for its devices", tools.qemu.as_str()).args(["-device", "help"]);
+    let named = format!("name \"{}\"", nic.device());
+    Ok(command.output(progress)?.iter().any(|line| line.starts_with(&named)))
 }
 
 /// Writes the files that the machine needs into `folder`.
@@ -258,7 +271,7 @@ mod tests {
     use super::*;
 
     fn words(platform: Platform, nics: NicSetup) -> String {
-        let setup = MachineSetup { platform, nics, network_boot: NetworkBoot::Pxe };
+        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, network_boot: NetworkBoot::Pxe };
         let tools = MachineTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),

@@ -9,7 +9,7 @@
 pub mod boot_event;
 pub mod case;
 pub mod console;
-mod daemon;
+pub mod daemon;
 pub mod dhcp;
 pub mod drivers;
 pub mod entry;
@@ -41,7 +41,7 @@ use std::time::Instant;
 
 use camino::Utf8Path;
 
-use self::case::{Case, Intent};
+use self::case::{Case, Intent, NicModel};
 use self::namespace::Namespace;
 use self::report::json::{Attempt, BootReport, CaseOutcome, CaseReport, GENERATOR, SCHEMA_VERSION};
 pub use self::request::BootTestRequest;
@@ -79,6 +79,9 @@ pub enum Error {
     /// The report would overwrite other files.
     #[error("`{0}` is not empty, and no report of a boot test")]
     NotAReport(camino::Utf8PathBuf),
+    /// QEMU does not say what it has.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -92,6 +95,7 @@ impl Diagnose for Error {
             Self::Case(error) => error.diagnosis(),
             Self::NoCase { subject, .. } => Class::BadInput.about(subject).help(Subcommand::ListCases),
             Self::NotAReport(folder) => Class::Failure.about(folder).help(Flag::Report),
+            Self::Machine(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
         }
     }
@@ -143,10 +147,11 @@ pub fn run(
         drivers.map_err(|error| error.to_string())
     };
     let guest_drivers = platforms.into_iter().map(|platform| (platform, drivers_of(platform))).collect();
+    let without_card = without_card(&cases, request, progress)?;
     // Servers serve the files that were checked, even if other users write into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
-    let environment = Environment { request, namespace, tree: &served, guest_drivers, scratch, progress };
+    let environment = Environment { request, namespace, tree: &served, guest_drivers, without_card, scratch, progress };
     let cases = side_by_side(&cases, &environment)?;
     let report = BootReport {
         generator: GENERATOR.into(),
@@ -162,6 +167,24 @@ pub fn run(
     };
     report.write(request.report)?;
     Ok(report)
+}
+
+/// Returns the platforms of `cases` whose QEMU lacks the model of network card.
+fn without_card(
+    cases: &[Case],
+    request: &BootTestRequest<'_>,
+    progress: &dyn Progress,
+) -> Result<BTreeSet<Platform>, Error> {
+    let of_others = cases.iter().filter(|case| case.nic != NicModel::default());
+    let models: BTreeSet<(Platform, NicModel)> = of_others.map(|case| (case.loader.platform, case.nic)).collect();
+    let mut lacking = BTreeSet::new();
+    for (platform, nic) in models {
+        let Ok(machine) = request.tools.machine(platform) else { continue };
+        if !machine::has_card(machine, nic, progress).map_err(machine::Error::from)? {
+            lacking.insert(platform);
+        }
+    }
+    Ok(lacking)
 }
 
 /// Prepares a folder for a report. It must contain an older report, or nothing.
@@ -216,7 +239,9 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
         while let Some((number, case)) = next() {
             let machine = || environment.request.tools.machine(case.loader.platform).err();
             let lacking = || environment.drivers(case)?.as_ref().err().cloned();
-            let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(lacking);
+            let card =
+                || environment.lacks_card(case).then(|| format!("this QEMU has no card of the model {}", case.nic));
+            let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(card).or_else(lacking);
             let report = match obstacle {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => attempts(case, number, environment).inspect_err(|_| while next().is_some() {})?,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, WebServer};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::config::network::{self, Mac};
 use crate::loader::target::Platform;
@@ -70,8 +70,9 @@ pub enum DhcpSetup {
 pub enum HttpSetup {
     /// The boot test's own servers.
     Own,
-    /// nginx with this configuration, which is under test. It serves the folder [`SERVED`](super::web::nginx::SERVED).
-    Nginx(String),
+    /// This server with this configuration, which is under test. It serves the folder
+    /// [`SERVED`](super::web::nginx::SERVED).
+    Given(WebServer, String),
 }
 
 impl Default for TestNetwork {

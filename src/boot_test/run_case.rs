@@ -1,6 +1,6 @@
 //! Run of one case, from an empty network to a verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::boot_event::{EventSink, SinkMessage, TimedEvent};
-use super::case::{Case, NicSetup};
+use super::case::{Case, NicModel, NicSetup};
 use super::dhcp::{self, SERVED};
 use super::drivers::Drivers;
 use super::machine::{self, Machine, MachineSetup};
@@ -43,6 +43,8 @@ pub struct Environment<'a> {
     pub tree: &'a CheckedTree,
     /// Kernel modules for the network card of the machines that boot entries, or why there are none.
     pub guest_drivers: BTreeMap<Platform, Result<Drivers, String>>,
+    /// Platforms whose QEMU lacks the model of network card.
+    pub without_card: BTreeSet<Platform>,
     /// Folder for sockets, variables and logs; its content does not outlive the run. Its name cannot be guessed, and so
     /// neither can the nonce that userland prints.
     pub scratch: &'a Utf8Path,
@@ -51,6 +53,11 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
+    /// Checks whether QEMU lacks the network card of the machine of `case`.
+    pub fn lacks_card(&self, case: &Case) -> bool {
+        case.nic != NicModel::default() && self.without_card.contains(&case.loader.platform)
+    }
+
     /// Returns the kernel modules for a machine that boots an entry, or why there are none. Only an operating system uses
     /// DHCP again, and only entries boot one.
     pub fn drivers(&self, case: &Case) -> Option<&Result<Drivers, String>> {
@@ -131,10 +138,11 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let initrd = Arc::from(userland::initramfs(&tools.busybox, &nonce, guest_drivers)?);
     let loader = fs::read(&environment.tree.root.join(&case.loader.path))?.into();
     let resources = scenario.resources(case, &loader, &fs::read(&tools.kernel)?.into(), &initrd);
-    let _web = web::Servers::start(environment.request, &scenario, resources, &folder, &sink)?;
+    let _web = web::Servers::start(environment.request, &scenario, resources, &folder, (&sink, environment.progress))?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
-    let setup = MachineSetup { platform: case.loader.platform, nics: case.nics, network_boot: case.network_boot };
+    let Case { network_boot, nics, nic, .. } = *case;
+    let setup = MachineSetup { platform: case.loader.platform, nics, nic, network_boot };
     let machine = Machine::start(setup, tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };

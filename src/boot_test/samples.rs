@@ -1,6 +1,6 @@
 //! Sample cases for unit tests.
 
-use super::case::{Aim, Case, Destination, NetworkBoot, NicSetup};
+use super::case::{Aim, Case, Destination, NetworkBoot, NicModel, NicSetup};
 use super::loaders::{LoaderFile, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
@@ -20,6 +20,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         loader,
         network_boot: NetworkBoot::Pxe,
         nics: NicSetup::Single,
+        nic: NicModel::default(),
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },
         entry: None,

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
-use super::case::{Aim, Case, Destination, Fault, NetworkBoot, NicSetup};
-use super::dhcp::{Daemon, Offer};
+use super::case::{Aim, Case, Destination, Fault, NetworkBoot, NicModel, NicSetup};
+use super::daemon::Daemon;
+use super::dhcp::Offer;
 use super::entry::TestedEntry;
 use super::loaders::Program;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
@@ -181,6 +182,14 @@ impl Case {
             }
         }
         let platform = self.loader.platform;
+        if self.nic != NicModel::Virtio {
+            if !matches!(platform, Platform::Bios | Platform::EfiX64) {
+                return Some(format!("{} has a driver for virtio cards only", platform.words()));
+            }
+            if self.entry.is_some() {
+                return Some("the system that stands in has a driver for virtio cards only".into());
+            }
+        }
         if !network.chosen.is_empty() && !network.chosen.contains(&(platform, self.loader.path.clone())) {
             let chosen = network.chosen.iter().find(|(chosen, _)| *chosen == platform);
             let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
@@ -208,13 +217,13 @@ impl Case {
             if network.tls.is_none() {
                 return Some(format!("`{url}` needs a certificate that the loader trusts, and none was given"));
             }
-            if matches!(network.http, HttpSetup::Nginx(_)) {
+            if matches!(network.http, HttpSetup::Given(..)) {
                 return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
             }
         }
         let outside_tree = scenario.urls().find(|url| network.below_tree(url).is_none())?;
-        let nginx = matches!(network.http, HttpSetup::Nginx(_));
-        nginx.then(|| format!("`{outside_tree}` is not below `{}`, and nginx has nothing else", network.tree))
+        let HttpSetup::Given(server, _) = &network.http else { return None };
+        Some(format!("`{outside_tree}` is not below `{}`, and {server} has nothing else", network.tree))
     }
 }
 

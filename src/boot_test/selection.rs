@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, Case, Fault, Intent, NetworkBoot, NicSetup, case};
+use super::case::{Aim, Case, Fault, Intent, NetworkBoot, NicModel, NicSetup, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
 use super::loaders::{LoaderFile, Program};
@@ -24,6 +24,10 @@ pub struct Selection {
     pub sample: Option<usize>,
     /// Whether iPXE loaders are also booted in machines with two network cards.
     pub two_cards: bool,
+    /// Whether UEFI itself also fetches iPXE loaders over HTTP.
+    pub http_boot: bool,
+    /// Model of the machines' network cards.
+    pub nic: NicModel,
 }
 
 impl Selection {
@@ -65,12 +69,17 @@ pub fn cases(
         cases.extend(faults(loader, intent));
     }
     cases.extend(entries.iter().filter_map(|entry| boot_of(entry, &chosen, intent)));
-    cases.extend(chosen.iter().filter_map(|loader| http_boot(loader, intent)));
+    if selection.http_boot {
+        cases.extend(chosen.iter().filter_map(|loader| http_boot(loader, intent)));
+    }
     if selection.two_cards {
         cases.extend(chosen.iter().flat_map(|loader| boots_with_two_cards(loader, intent)));
     }
     if !selection.cases.is_empty() {
         cases.retain(|case| selection.cases.iter().any(|name| case.is_called(name)));
+    }
+    for case in &mut cases {
+        case.nic = selection.nic;
     }
     cases
 }
@@ -188,7 +197,6 @@ mod tests {
                 "ipxe.efi:no-option-17",
                 "ipxe.efi:no-script",
                 "ipxe.efi:no-web-server",
-                "ipxe.efi:http-boot",
             ]
         );
     }
@@ -245,6 +253,16 @@ mod tests {
         assert!(!names(&Selection::default()).iter().any(|name| name.ends_with("-card")));
         let selection = Selection { loaders: vec!["lpxelinux.0".into()], two_cards: true, ..Selection::default() };
         assert_eq!(names(&selection), ["lpxelinux.0"]);
+    }
+
+    #[test]
+    fn uefi_fetches_each_ipxe_loader_of_the_root_over_http_where_that_is_asked_for() {
+        let http = |case: &Case| case.network_boot == NetworkBoot::Http;
+        let selection = Selection { http_boot: true, ..Selection::default() };
+        let found = cases(&tree(), &[], &Intent::default(), &selection);
+        let names: Vec<&str> = found.iter().filter(|case| http(case)).map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["ipxe.efi:http-boot"]);
+        assert!(!cases(&tree(), &[], &Intent::default(), &Selection::default()).iter().any(http));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::daemon::WebServer;
 use super::guest_image;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
 use crate::base::fs;
@@ -47,6 +48,8 @@ pub struct TestTools {
     pub dhcp: Utf8PathBuf,
     /// `nginx`, if it is needed.
     pub nginx: Utf8PathBuf,
+    /// `caddy`, if it is needed.
+    pub caddy: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
     /// Version of each tool.
@@ -165,11 +168,8 @@ impl TestTools {
         let busybox = images.programs.get(&Arch::X86_64);
         let mut needs = needs::boot_test();
         needs.extend(servers(network));
-        needs.retain(|need| match need.name {
-            "kernel" => kernel.is_none(),
-            "busybox" => busybox.is_none(),
-            _ => true,
-        });
+        let given = [("kernel", kernel), ("busybox", busybox)];
+        needs.retain(|need| !given.iter().any(|(name, file)| *name == need.name && file.is_some()));
         let tools = toolchain::look(&needs, path, cache, progress)?;
         let file = |name: &str| {
             let tool = tools.iter().find(|tool| tool.name == name);
@@ -209,6 +209,7 @@ impl TestTools {
             dnsmasq: file("dnsmasq"),
             dhcp: file(dhcp(network)),
             nginx: file(needs::NGINX),
+            caddy: file(WebServer::Caddy.as_str()),
             ip: file("ip"),
             versions,
         })
@@ -271,9 +272,14 @@ fn dhcp(network: &TestNetwork) -> &'static str {
 
 /// Returns what `network` needs in addition to what every boot test needs.
 pub fn servers(network: &TestNetwork) -> Vec<Need> {
-    let nginx = matches!(network.http, HttpSetup::Nginx(_)) || network.tls.is_some();
+    let mut names = vec![dhcp(network)];
+    if let HttpSetup::Given(server, _) = &network.http {
+        names.push(server.as_str());
+    }
+    // It also answers for https.
+    names.extend(network.tls.is_some().then_some(needs::NGINX));
     let mut needs = needs::servers();
-    needs.retain(|need| need.name == dhcp(network) || (nginx && need.name == needs::NGINX));
+    needs.retain(|need| names.contains(&need.name));
     needs
 }
 

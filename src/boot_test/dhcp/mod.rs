@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 pub use self::error::{Error, NotConfiguration};
 pub use self::offer::{Offer, SERVED};
-pub use super::daemon::Daemon;
+use super::daemon::Daemon;
 
 use super::boot_event::EventSink;
 use super::network::{DhcpSetup, TestNetwork};

@@ -1,54 +1,32 @@
 //! HTTP for a machine: the boot test's own servers, or a program that is configured by its recipe.
 
+pub mod caddy;
+mod error;
 pub mod nginx;
 pub mod own;
 pub mod pages;
 pub mod tls;
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use camino::Utf8Path;
 
+pub use self::error::Error;
 use self::own::OwnWebServer;
 use self::pages::{ListenAddress, Pages};
 use super::boot_event::{EventSink, WebServerRole};
+use super::daemon::WebServer;
 use super::network::HttpSetup;
 use super::request::BootTestRequest;
 use super::scenario::Scenario;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
-use crate::base::fs;
-use crate::base::process::{self, Running};
+use crate::base::process::Running;
+use crate::base::progress::Progress;
 
 /// Running web servers; they end when dropped.
 pub struct Servers {
     _own: Vec<OwnWebServer>,
     _programs: Vec<Running>,
-}
-
-/// Errors from starting the web servers.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The port is not available.
-    #[error("cannot serve HTTP in the test network: {0}")]
-    Listen(#[from] io::Error),
-    /// The program does not start.
-    #[error(transparent)]
-    Process(#[from] process::Error),
-    /// A file cannot be written.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-impl Diagnose for Error {
-    fn diagnosis(&self) -> Diagnosis {
-        match self {
-            Self::Listen(_) => Class::Failure.into(),
-            Self::Process(error) => error.diagnosis(),
-            Self::Fs(error) => error.diagnosis(),
-        }
-    }
 }
 
 impl Servers {
@@ -63,7 +41,7 @@ impl Servers {
         scenario: &Scenario,
         pages: Pages,
         folder: &Utf8Path,
-        sink: &EventSink,
+        (sink, progress): (&EventSink, &dyn Progress),
     ) -> Result<Self, Error> {
         let network = &request.network;
         let (mut own, mut programs) = (Vec::new(), Vec::new());
@@ -90,9 +68,13 @@ impl Servers {
                     programs.push(tls::start(request.tools, folder, sink)?);
                 }
             }
-            HttpSetup::Nginx(given) => {
-                nginx::write_config(given, &pages, network, folder)?;
+            HttpSetup::Given(WebServer::Nginx, text) => {
+                nginx::write_config(text, &pages, network, folder)?;
                 programs.push(nginx::start(request.tools, network, folder, sink)?);
+            }
+            HttpSetup::Given(WebServer::Caddy, text) => {
+                let by = (request.tools, network);
+                programs.push(caddy::start(text, &pages, by, folder, (sink, progress))?);
             }
         }
         Ok(Self { _own: own, _programs: programs })

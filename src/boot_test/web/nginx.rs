@@ -49,6 +49,11 @@ pub(super) fn write_config(
 ) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(GIVEN), given.as_bytes())?;
     fs::write_atomic(&folder.join(CONFIGURATION), AROUND.as_bytes())?;
+    write_pages(pages, network, folder)
+}
+
+/// Writes the files of `pages` that are below the tree's URL into [`SERVED`] in `folder`.
+pub(super) fn write_pages(pages: &Pages, network: &TestNetwork, folder: &Utf8Path) -> Result<(), fs::Error> {
     let served = folder.join(SERVED);
     fs::create_dir_all(&served)?;
     for (url, content) in pages.iter() {
@@ -88,7 +93,7 @@ fn parse(line: &str, network: &TestNetwork) -> Option<BootEvent> {
 }
 
 /// Returns which server listens on `port` of `address`.
-fn whose(address: Ipv4Addr, port: u16, network: &TestNetwork) -> WebServerRole {
+pub(super) fn whose(address: Ipv4Addr, port: u16, network: &TestNetwork) -> WebServerRole {
     match address {
         _ if port != network.port => WebServerRole::Elsewhere,
         address if address == network.server => WebServerRole::NextServer,

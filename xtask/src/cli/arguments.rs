@@ -4,7 +4,8 @@ use camino::Utf8PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use netboot_loaders::base::url::Url;
-use netboot_loaders::boot_test::dhcp::Daemon;
+use netboot_loaders::boot_test::case::NicModel;
+use netboot_loaders::boot_test::daemon::{Daemon, WebServer};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::fetch::git;
@@ -269,13 +270,6 @@ pub enum Input {
     Syslinux,
 }
 
-/// Web server that a boot test can use.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum WebServer {
-    /// nginx.
-    Nginx,
-}
-
 /// Arguments of `boot-test`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -300,6 +294,13 @@ pub struct BootTest {
     /// Number of network cards per machine; with 2, iPXE loaders are also booted from each of two cards
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Cases")]
     pub cards: u8,
+    /// Model of the machines' network cards
+    #[arg(long, value_name = "MODEL", default_value = NicModel::default().as_str(), help_heading = "Cases")]
+    #[arg(value_parser = PossibleValuesParser::new(NicModel::ALL.map(NicModel::as_str)).try_map(|name| name.parse::<NicModel>()))]
+    pub nic: NicModel,
+    /// Also have UEFI itself fetch each iPXE loader in the root of the tree over HTTP (HTTP Boot)
+    #[arg(long, help_heading = "Cases")]
+    pub http_boot: bool,
     /// List the cases, and boot nothing
     #[arg(long)]
     pub list: bool,
@@ -318,6 +319,7 @@ pub struct BootTest {
     pub dhcp_config: Option<Utf8PathBuf>,
     /// Web server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
+    #[arg(value_parser = PossibleValuesParser::new(WebServer::ALL.map(WebServer::as_str)).try_map(|name| name.parse::<WebServer>()))]
     pub http: Option<WebServer>,
     /// Certificate of web servers with https addresses, and the rest of the chain that they send (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = local_path)]

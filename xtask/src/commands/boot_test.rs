@@ -10,8 +10,8 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::progress::{Muted, Progress};
-use netboot_loaders::boot_test::case::{Case, Intent};
-use netboot_loaders::boot_test::dhcp::Daemon;
+use netboot_loaders::boot_test::case::{Case, Intent, NetworkBoot};
+use netboot_loaders::boot_test::daemon::{Daemon, WebServer};
 use netboot_loaders::boot_test::expected_console::expectation;
 use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -35,7 +35,7 @@ use netboot_loaders::tree::open::CheckedTree;
 use serde_json::json;
 
 use super::{guests, install};
-use crate::cli::{BootTest, WebServer};
+use crate::cli::BootTest;
 use crate::exit::Failure;
 use crate::host::{Host, absolute, processors, temporary_folder};
 use crate::program::PUBLISHED;
@@ -51,6 +51,8 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         cases: args.cases.clone(),
         sample: Some(args.sample),
         two_cards: args.cards > 1,
+        nic: args.nic,
+        http_boot: args.http_boot || args.cases.iter().any(|case| case.ends_with(NetworkBoot::HTTP)),
     };
     let mut network = match &args.network {
         None => TestNetwork::default(),
@@ -152,7 +154,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let policy = BootPolicy::new(&described, sites);
     let of_recipe = |kind| server_config::write(kind, &policy, &PUBLISHED).swap_remove(0).text;
     let http = match args.http {
-        Some(WebServer::Nginx) => HttpSetup::Nginx(of_recipe(ServerKind::Nginx)),
+        Some(server) => HttpSetup::Given(server, of_recipe(server.recipe())),
         None => HttpSetup::Own,
     };
     let dhcp = match (args.dhcp, &args.dhcp_config) {
@@ -163,7 +165,8 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
         }
     };
     let warnings = if args.dhcp.is_some() || args.http.is_some() {
-        policy.warnings(args.dhcp.map_or(ServerKind::Nginx, Daemon::recipe))
+        let of_web = args.http.map_or(ServerKind::Nginx, WebServer::recipe);
+        policy.warnings(args.dhcp.map_or(of_web, Daemon::recipe))
     } else {
         policy.missing_scripts()
     };

@@ -1,5 +1,5 @@
-//! Machines with two network cards, one of which is on a network with plain DHCP: the scripts of this project find
-//! the network that offers something to boot.
+//! Network cards: of other models than virtio, and two of them, one of which is on a network with plain DHCP: the scripts of
+//! this project find the network that offers something to boot.
 
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
@@ -8,8 +8,10 @@ use netboot_fixtures::skip;
 netboot_fixtures::tests! {
     with sources;
     another_card,
+    another_model,
     ; full:
     either_card,
+    all_models,
 }
 
 const SITES: &str = r#"
@@ -27,6 +29,40 @@ loaders = ["ipxe.efi"]
 script = "menu.ipxe"
 vars = { boot_url = "http://192.0.2.2/boot.ipxe" }
 "#;
+
+/// Loaders that are booted on each model.
+const LOADERS: [&str; 4] = ["ipxe.pxe", "undionly.kpxe", "ipxe.efi", "snponly.efi"];
+
+/// Boots `loaders` on cards of the model `nic`. Returns an error if this QEMU has none.
+fn boots_on(real: &Real, nic: &str, loaders: &[&str]) -> Result<(), String> {
+    skip::machines()?;
+    real.sites(SITES);
+    real.build(&[]);
+    let cases = loaders.iter().flat_map(|case| ["--case", case]);
+    let arguments: Vec<&str> = ["boot-test", "--nic", nic].into_iter().chain(cases).collect();
+    let stdout = CliOutput::from(real.command(&arguments).output().unwrap()).success().stdout;
+    let lacks = format!("SKIPPED: {}: this QEMU has no card of the model {nic}\n", loaders[0]);
+    if stdout.contains(&lacks) {
+        return Err(format!("this QEMU has no card of the model {nic}"));
+    }
+    let count = loaders.len();
+    assert!(stdout.contains(&format!("boot-test: {count} passed, 0 failed, 0 skipped")), "{nic}: {stdout}");
+    Ok(())
+}
+
+fn another_model(real: &Real) -> Result<(), String> {
+    boots_on(real, "e1000e", &["snponly.efi"])
+}
+
+/// Models that this QEMU lacks are named; all others are tried.
+fn all_models(real: &Real) -> Result<(), String> {
+    skip::machines()?;
+    let tried = ["e1000", "e1000e", "igb", "rtl8139", "vmxnet3"].map(|nic| boots_on(real, nic, &LOADERS));
+    let lacking: Vec<String> = tried.into_iter().filter_map(Result::err).collect();
+    assert!(lacking.len() <= 1, "{lacking:?}");
+    println!("{}", lacking.join(", "));
+    Ok(())
+}
 
 /// Builds the tree, and boots `cases` in machines with two cards.
 fn boot(real: &Real, cases: &[&str]) -> String {

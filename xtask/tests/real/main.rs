@@ -5,6 +5,7 @@ mod book;
 mod build;
 mod cards;
 mod entries;
+mod http_boot;
 mod other_cpus;
 mod recipes;
 mod reproduce;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             stamp::tests(),
             other_cpus::tests(),
             reproduce::tests(),
+            http_boot::tests(),
             recipes::tests(),
             entries::tests(),
             cards::tests(),

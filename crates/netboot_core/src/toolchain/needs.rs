@@ -373,26 +373,24 @@ pub fn servers() -> Vec<Need> {
             packages: ["nginx"; 5],
             test: Probe::Program("nginx", &["-v"], "nginx version"),
         },
+        Need {
+            name: "caddy",
+            purpose: "serves HTTP as its recipe says",
+            packages: ["caddy"; 5],
+            // Without a home folder, its first line of output is about that instead.
+            test: Probe::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
+        },
     ]
 }
 
 /// Returns further servers with a recipe, which serve a tree in tests.
 fn tree_servers() -> Vec<Need> {
-    vec![
-        Need {
-            name: "caddy",
-            purpose: "serves a tree over HTTP as its recipe says",
-            packages: ["caddy"; 5],
-            // Without a home folder, its first line of output is about that instead.
-            test: Probe::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
-        },
-        Need {
-            name: "tftpd-hpa",
-            purpose: "serves a tree over TFTP as its recipe says",
-            packages: ["tftpd-hpa", "tftp-server", "tftp-hpa", "tftp", "tftp-hpa"],
-            test: Probe::Program("in.tftpd", &["-V"], "tftp-hpa"),
-        },
-    ]
+    vec![Need {
+        name: "tftpd-hpa",
+        purpose: "serves a tree over TFTP as its recipe says",
+        packages: ["tftpd-hpa", "tftp-server", "tftp-hpa", "tftp", "tftp-hpa"],
+        test: Probe::Program("in.tftpd", &["-V"], "tftp-hpa"),
+    }]
 }
 
 /// Paths of `lpxelinux.0` in Debian, Fedora and Arch.

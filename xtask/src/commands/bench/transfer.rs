@@ -9,7 +9,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
-use netboot_loaders::boot_test::case::{NetworkBoot, NicSetup};
+use netboot_loaders::boot_test::case::{NetworkBoot, NicModel, NicSetup};
 use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine, MachineSetup};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -152,7 +152,12 @@ impl Lane<'_> {
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
         let _machine = Machine::start(
-            MachineSetup { platform, nics: NicSetup::Single, network_boot: offer.network_boot },
+            MachineSetup {
+                platform,
+                nics: NicSetup::Single,
+                nic: NicModel::default(),
+                network_boot: offer.network_boot,
+            },
             machine_of(tools, platform)?,
             Accelerator::Tcg,
             folder,

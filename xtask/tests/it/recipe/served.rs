@@ -40,6 +40,7 @@ fn web(kind: &str, recipe: &str, start: Start) -> Result<(), String> {
     for path in ["/tftp", ""] {
         let (_server, web) = listening(&served, path, kind, recipe, start)?;
         all_files_are_there(&served, &web);
+        firmware_gets_its_loader(&served, &web);
         loaders_get_what_they_ask_for(&served, &web);
         people_can_look_around(&web);
         nothing_else_is_there(&served, &web);
@@ -108,6 +109,21 @@ fn all_files_are_there(served: &Served, web: &HttpServer) {
     }
     // All files except SHA256SUMS itself.
     assert_eq!(seen, served.tree.len() - 1);
+}
+
+/// UEFI firmware that boots over HTTP asks for the size with HEAD, which must be in `Content-Length`, follows no redirect,
+/// and takes the file for a program because of its name, or of the type `application/efi`. Some firmware doubles slashes.
+fn firmware_gets_its_loader(served: &Served, web: &HttpServer) {
+    for path in ["/ipxe.efi", "//ipxe.efi", "/sites/rack-1/ipxe.efi"] {
+        let (_, loader) = served.tree.iter().find(|(file, _)| file == path.trim_start_matches('/')).unwrap();
+        let size = loader.len().to_string();
+        for method in ["HEAD", "GET"] {
+            let answer = web.raw(method, &format!("{}{path}", web.path), &[]);
+            assert_eq!((answer.status, answer.header("content-length")), (200, Some(size.as_str())), "{method} {path}");
+            assert_eq!(answer.header("transfer-encoding"), None, "{method} {path}");
+            assert!(!answer.is("text/html"), "{method} {path}: {answer:?}");
+        }
+    }
 }
 
 fn loaders_get_what_they_ask_for(served: &Served, web: &HttpServer) {
