@@ -115,7 +115,7 @@ impl GuestImages {
     /// Returns a file for a CPU that no machine of `platforms` has, and that CPU.
     #[must_use]
     pub fn unneeded(&self, platforms: &BTreeSet<Platform>) -> Option<(&Utf8Path, Arch)> {
-        let needed = |arch: Arch| platforms.iter().any(|platform| guest_arch(*platform) == arch);
+        let needed = |arch: Arch| platforms.iter().any(|platform| platform.kernel_arch() == arch);
         let files = self.kernels.iter().chain(&self.programs);
         files.map(|(arch, file)| (file.as_path(), *arch)).find(|(_, arch)| !needed(*arch))
     }
@@ -136,11 +136,6 @@ impl GuestImages {
         };
         files.map(version).collect()
     }
-}
-
-/// Returns the CPU of the kernels that machines of `platform` boot.
-fn guest_arch(platform: Platform) -> Arch {
-    if platform == Platform::Bios { Arch::X86_64 } else { platform.arch() }
 }
 
 /// Checks whether machines of `platform` are those of a PC, with the distribution's own kernel.
@@ -237,7 +232,7 @@ fn other_machine(
     let Some(needs) = needs::other_machine(platform) else {
         return Ok(Err(format!("there is no machine with {}", platform.words())));
     };
-    let arch = guest_arch(platform);
+    let arch = platform.kernel_arch();
     let guest = cache.guest(&arch.to_string());
     let kept = |file: Utf8PathBuf| guest.exist().then_some(file);
     let kernel = images.kernels.get(&arch).cloned();

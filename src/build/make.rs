@@ -66,6 +66,11 @@ pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
         // Otherwise the path becomes part of the debug information, and thereby of the build id.
         format!("EXTRA_CFLAGS=-ffile-prefix-map={TREE}=."),
     ];
+    if is_before_2(&pin.version) {
+        // These versions take the current time, and a random number as the build id.
+        variables.push(format!("BUILD_TIMESTAMP={}", pin.epoch));
+        variables.push("BUILD_ID_CMD=cat $^ | cksum | cut -d ' ' -f 1".to_owned());
+    }
     if !config.trust.is_empty() {
         let files: Vec<String> = (0..config.trust.len()).map(trust_file).collect();
         // `TRUST` embeds only the fingerprint of a certificate. `CERT` embeds the certificate itself, without which
@@ -73,6 +78,11 @@ pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
         variables.extend(["TRUST", "CERT"].map(|name| format!("{name}={}", files.join(","))));
     }
     variables
+}
+
+/// Checks whether `version` is one before 2.0.0, from which on builds can be reproduced by themselves.
+fn is_before_2(version: &str) -> bool {
+    version.split_once('.').is_some_and(|(major, _)| major.parse().is_ok_and(|major: u32| major < 2))
 }
 
 /// Returns the path of the trusted certificate number `index`, relative to the folder in which make runs.
@@ -205,6 +215,13 @@ mod tests {
     use super::*;
     use crate::base::paths::Cache;
     use crate::config::pins::Pins;
+
+    #[test]
+    fn versions_that_cannot_be_reproduced_by_themselves_are_told_time_and_build_id() {
+        for (version, old) in [("1.21.1", true), ("1.0.0", true), ("2.0.0", false), ("0ab2277c40f1", false)] {
+            assert_eq!(is_before_2(version), old, "{version}");
+        }
+    }
 
     fn rendered(config: &IpxeConfig, settings: &Settings) -> String {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();

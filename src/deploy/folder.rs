@@ -1,12 +1,13 @@
 //! Deployment to a folder on this machine. Any file system works: links, permission bits and locks are not required.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject};
 use crate::base::fs::world_readable;
@@ -14,6 +15,9 @@ use crate::base::progress::Progress;
 
 /// Number of bytes that are read or written between two checks for cancellation.
 const PIECE: usize = 1 << 20;
+
+/// Flags for whatever is opened in the target: no link is followed, and nothing waits for the other end of a pipe.
+const BELOW: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// Folder on this machine.
 pub struct Folder<'p> {
@@ -43,6 +47,31 @@ impl<'p> Folder<'p> {
         Error::Refused { action, subject, reason, detail: error.to_string() }
     }
 
+    /// Returns the open folder that has `path`, and the name there. No folder on the way is a link: another user who can
+    /// write to the target could lead elsewhere with one.
+    fn parent<'u>(&self, path: &'u Utf8Path) -> io::Result<(OwnedFd, &'u str)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = rustix::fs::open(self.root.as_str(), flags, Mode::empty())?;
+        let mut names: Vec<&str> = path.components().map(|component| component.as_str()).collect();
+        let name = names.pop().unwrap_or(".");
+        for name in names {
+            folder = rustix::fs::openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Ok((folder, name))
+    }
+
+    /// Opens the regular file at `path`, and creates it with `mode` if `flags` say so.
+    fn open(&self, path: &Utf8Path, flags: OFlags, mode: Mode) -> io::Result<fs::File> {
+        let (folder, name) = self.parent(path)?;
+        let file = fs::File::from(rustix::fs::openat(&folder, name, BELOW | flags, mode)?);
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+    }
+
+    fn unlink(&self, path: &Utf8Path, flags: AtFlags) -> io::Result<()> {
+        let (folder, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&folder, name, flags)?)
+    }
+
     fn go_on(&self) -> Result<(), Error> {
         if self.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -59,18 +88,23 @@ impl Remote for Folder<'_> {
     }
 
     fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
-        let look = |path: &Utf8PathBuf| match fs::symlink_metadata(self.at(path)) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(self.failed("look at", path, &error)),
-            Ok(metadata) => {
-                let kind = match metadata.file_type() {
-                    kind if kind.is_file() => FoundKind::File,
-                    kind if kind.is_dir() => FoundKind::Folder,
-                    _ => FoundKind::Other,
-                };
-                // No time is given, so files are read back: that is cheap here, and more reliable than a time.
-                let mode = Some(metadata.permissions().mode());
-                Ok(Some(Found { kind, size: metadata.len(), modified: None, mode }))
+        let look = |path: &Utf8PathBuf| {
+            let found = self
+                .parent(path)
+                .and_then(|(folder, name)| Ok(rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
+            match found {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+                Err(error) => Err(self.failed("look at", path, &error)),
+                Ok(found) => {
+                    let kind = match FileType::from_raw_mode(found.st_mode) {
+                        FileType::RegularFile => FoundKind::File,
+                        FileType::Directory => FoundKind::Folder,
+                        _ => FoundKind::Other,
+                    };
+                    // No time is given, so files are read back: that is cheap here, and more reliable than a time.
+                    let size = u64::try_from(found.st_size).unwrap_or_default();
+                    Ok(Some(Found { kind, size, modified: None, mode: Some(found.st_mode) }))
+                }
             }
         };
         paths.iter().map(|path| self.go_on().and_then(|()| look(path))).collect()
@@ -78,7 +112,7 @@ impl Remote for Folder<'_> {
 
     fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let failed = |error: io::Error| self.failed("read", path, &error);
-        let mut file = fs::File::open(self.at(path)).map_err(failed)?;
+        let mut file = self.open(path, OFlags::RDONLY, Mode::empty()).map_err(failed)?;
         file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
         let mut rest = file.take(range.end.saturating_sub(range.start));
         let mut piece = vec![0; PIECE];
@@ -93,11 +127,8 @@ impl Remote for Folder<'_> {
 
     fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
         let failed = |error: io::Error| self.failed("write", path, &error);
-        let mut options = OpenOptions::new();
-        // Following a link that another user has put there meanwhile would overwrite another file.
-        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-        options.write(true).create(true).truncate(false).mode(world_readable::FILE_MODE).custom_flags(nofollow);
-        let mut file = options.open(self.at(path)).map_err(failed)?;
+        let mode = Mode::from_raw_mode(world_readable::FILE_MODE);
+        let mut file = self.open(path, OFlags::WRONLY | OFlags::CREATE, mode).map_err(failed)?;
         // On a file system without modes there is nothing to set.
         let _ = file.set_permissions(Permissions::from_mode(world_readable::FILE_MODE));
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
@@ -111,12 +142,16 @@ impl Remote for Folder<'_> {
 
     fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
         self.go_on()?;
-        fs::rename(self.at(from), self.at(to)).map_err(|error| self.failed("replace", to, &error))
+        let rename = || {
+            let ((old, from), (new, to)) = (self.parent(from)?, self.parent(to)?);
+            Ok(rustix::fs::renameat(&old, from, &new, to)?)
+        };
+        rename().map_err(|error: io::Error| self.failed("replace", to, &error))
     }
 
     fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
         self.go_on()?;
-        match fs::remove_file(self.at(path)) {
+        match self.unlink(path, AtFlags::empty()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed("remove", path, &error)),
             _ => Ok(()),
         }
@@ -124,25 +159,47 @@ impl Remote for Folder<'_> {
 
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         self.go_on()?;
-        let folder = self.at(path);
         if path.as_str().is_empty() {
-            return world_readable::create_world_readable_dir_all(&folder)
+            return world_readable::create_world_readable_dir_all(&self.root)
                 .map_err(|error| self.failed("make the folder", path, &error.into()));
         }
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
-            made => {
-                if made.is_ok() {
-                    world_readable::open_new_folder(&folder);
-                }
-                Ok(())
+        let make = || {
+            let (folder, name) = self.parent(path)?;
+            rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777))?;
+            let flags = BELOW | OFlags::RDONLY | OFlags::DIRECTORY;
+            let made = rustix::fs::openat(&folder, name, flags, Mode::empty()).map(fs::File::from);
+            // On a file system without modes there is nothing to set.
+            if let Ok(made) = made
+                && let Ok(now) = made.metadata()
+            {
+                let mode = world_readable::new_folder_mode(now.permissions().mode());
+                let _ = made.set_permissions(Permissions::from_mode(mode));
             }
+            Ok(())
+        };
+        match make() {
+            Err(error) if io::Error::kind(&error) != ErrorKind::AlreadyExists => {
+                Err(self.failed("make the folder", path, &error))
+            }
+            _ => Ok(()),
         }
     }
 
     fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
         self.go_on()?;
-        Ok(fs::set_permissions(self.at(path), Permissions::from_mode(found.world_readable_mode())).is_ok())
+        let open = || {
+            let (folder, name) = self.parent(path)?;
+            Ok(fs::File::from(rustix::fs::openat(&folder, name, BELOW | OFlags::RDONLY, Mode::empty())?))
+        };
+        // What another user has put there meanwhile keeps its mode.
+        let Ok::<_, io::Error>(file) = open() else { return Ok(false) };
+        let same = |metadata: fs::Metadata| match found.kind {
+            FoundKind::File => metadata.is_file(),
+            FoundKind::Folder => metadata.is_dir(),
+            FoundKind::Other => false,
+        };
+        let mode = Permissions::from_mode(found.world_readable_mode());
+        Ok(file.metadata().is_ok_and(same) && file.set_permissions(mode).is_ok())
     }
 
     fn first_closed(&mut self) -> Result<Option<String>, Error> {
@@ -151,7 +208,7 @@ impl Remote for Folder<'_> {
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         self.go_on()?;
-        match fs::remove_dir(self.at(path)) {
+        match self.unlink(path, AtFlags::REMOVEDIR) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(self.failed("remove the folder", path, &error))
             }
@@ -208,5 +265,39 @@ mod tests {
             )
         );
         assert_eq!(fs::read(root.join("precious")).unwrap(), b"photographs");
+    }
+
+    #[test]
+    fn links_and_pipes_of_others_lead_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        for path in ["own/precious", "target/sub/a"] {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), "photographs").unwrap();
+        }
+        let own = root.join("own/precious");
+        fs::set_permissions(&own, Permissions::from_mode(0o600)).unwrap();
+        let mut remote = Folder::new(&root.join("target"), &Silent);
+        let found = Found { kind: FoundKind::File, size: 11, modified: None, mode: Some(0o600) };
+        let (link, below) = (Utf8Path::new("link"), Utf8Path::new("sub/precious"));
+        std::os::unix::fs::symlink(&own, root.join("target/link")).unwrap();
+        assert!(!remote.make_world_readable(link, found).unwrap());
+        assert!(remote.read(link, 0..11, &mut |_| {}).is_err());
+        // Somebody exchanges a folder for a link.
+        fs::rename(root.join("target/sub"), root.join("target/old")).unwrap();
+        std::os::unix::fs::symlink(root.join("own"), root.join("target/sub")).unwrap();
+        assert_eq!(remote.lstat(&[below.to_owned()]).unwrap(), [None]);
+        assert!(!remote.make_world_readable(below, found).unwrap());
+        assert!(remote.read(below, 0..11, &mut |_| {}).is_err());
+        assert!(remote.write(below, b"x", 0, &mut |_| {}).is_err());
+        assert!(remote.rename("old/a".into(), below).is_err());
+        assert!(remote.make_folder("sub/new".into()).is_err());
+        assert!(remote.remove(below).is_err());
+        assert_eq!(fs::read(&own).unwrap(), b"photographs");
+        assert_eq!(fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o600);
+        // Nobody writes to the other end.
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("target/pipe").as_str(), Mode::from_raw_mode(0o644)).unwrap();
+        let error = remote.read("pipe".into(), 0..1, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().ends_with("target/pipe`: it is no regular file"), "{error}");
     }
 }

@@ -54,6 +54,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Number of delays after which they no longer grow.
 const MAX_BACKOFF_DOUBLINGS: u32 = 7;
 
+/// Number of bytes that count as progress between two lost connections.
+const MIN_PROGRESS: u64 = 16 << 10;
+
 /// Maximum number of warnings about files of others.
 const MAX_FOREIGN_WARNINGS: usize = 20;
 
@@ -110,7 +113,7 @@ pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progre
     let _lock = lock(request, progress)?;
     let deployment = Deployment { upload_set: UploadSet::of(tree), request, progress };
     let mut session = None;
-    let (mut losses, mut best, mut reconnected) = (0, 0, 0);
+    let (mut all_losses, mut reconnected) = (Losses::default(), 0);
     loop {
         let error = match deployment.attempt(&mut session) {
             Ok((plan, refusal)) => {
@@ -125,14 +128,31 @@ pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progre
             Err(error) => error,
         };
         let reached = session.as_ref().map_or(0, |session| session.reached);
-        losses = if reached > best { 1 } else { losses + 1 };
-        best = best.max(reached);
+        let losses = all_losses.count(reached);
         let at = session.as_ref().map(Session::interrupted_transfer).unwrap_or_default();
         if losses >= request.attempts {
             return Err(deployment.retries_exhausted(error, at, losses));
         }
         reconnected += 1;
         deployment.wait(losses, &at);
+    }
+}
+
+/// Consecutive lost connections without progress.
+#[derive(Debug, Default)]
+struct Losses {
+    number: u32,
+    /// Bytes that were reached at the last progress.
+    best: u64,
+}
+
+impl Losses {
+    /// Counts a connection that was lost when `reached` bytes need not be sent or read again, and returns the number. A
+    /// server can claim to have got one more byte each time, which is no progress.
+    fn count(&mut self, reached: u64) -> u32 {
+        let is_progress = reached >= self.best.saturating_add(MIN_PROGRESS);
+        *self = if is_progress { Self { number: 1, best: reached } } else { Self { number: self.number + 1, ..*self } };
+        self.number
     }
 }
 
@@ -253,7 +273,8 @@ impl Deployment<'_> {
         let paths: Vec<Utf8PathBuf> = self.upload_set.files.iter().map(|wanted| wanted.path.clone()).collect();
         let undisturbed = |(wanted, found): (&UploadFile, Option<Found>)| {
             let vouched = |found: Found| session.remote_state.vouched(&wanted.path, found) == Some(wanted.content);
-            found.is_some_and(|found| found.modified.is_none() || vouched(found))
+            let fine = |found: Found| found.modified.is_none() || vouched(found);
+            found.is_some_and(|found| found.kind == FoundKind::File && fine(found))
         };
         let all = self.upload_set.files.iter().zip(remote.lstat(&paths)?).all(undisturbed);
         if all { Ok(()) } else { Err(Error::ConcurrentDeploy(target)) }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use crate::base::url::Url;
 
@@ -126,6 +126,16 @@ pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     }
 }
 
+/// Checks whether the absolute path `text` leads to the root folder, by its names.
+fn is_root(text: &str) -> bool {
+    let depth = Utf8Path::new(text).components().fold(0_usize, |depth, part| match part {
+        Utf8Component::Normal(_) => depth + 1,
+        Utf8Component::ParentDir => depth.saturating_sub(1),
+        _ => depth,
+    });
+    text.starts_with('/') && depth == 0
+}
+
 /// Checks whether `text`, which could be a path, is an address without its colon, or contains a user and a password.
 fn is_address(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
@@ -152,7 +162,7 @@ impl FromStr for DeployTarget {
             _ if text.starts_with("\\\\") || text.starts_with("//") => Err(BadTarget::ForeignPath(text.to_owned())),
             Some(split) if drive(split) => Err(BadTarget::ForeignPath(text.to_owned())),
             _ if text.is_empty() => Err(BadTarget::Empty),
-            _ if text.bytes().all(|byte| byte == b'/') => Err(BadTarget::Root),
+            _ if is_root(text) => Err(BadTarget::Root),
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 Err(BadTarget::ScpStyle { host: host.to_owned(), path: path.to_owned() })
             }
@@ -341,6 +351,7 @@ mod tests {
         for (text, error) in [
             ("", "wanted `sftp://user@host/path` or a folder"),
             ("/", "`/` is the root folder of this machine, wanted a folder in it"),
+            ("/./tmp/..", "`/` is the root folder of this machine, wanted a folder in it"),
             ("ftp://router/tftp", "found the scheme `ftp`, wanted `sftp://user@host/path` or a folder"),
             (
                 "admin@router:/tftp",

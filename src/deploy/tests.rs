@@ -405,3 +405,11 @@ fn a_file_that_was_read_before_a_cut_is_not_read_again() {
     let once: u64 = plan.files.iter().map(|planned| planned.wanted.content.size).sum();
     assert!(remote.read - before < 2 * once, "{} bytes were read, {once} are there", remote.read - before);
 }
+
+#[test]
+fn a_server_that_gets_a_byte_at_a_time_makes_no_progress() {
+    let mut losses = Losses::default();
+    let numbers: Vec<u32> = (1..=5).map(|reached| losses.count(reached)).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    assert_eq!([MIN_PROGRESS, MIN_PROGRESS + 5, 3 * MIN_PROGRESS].map(|reached| losses.count(reached)), [1, 2, 1]);
+}

@@ -378,7 +378,9 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     }
     // What an iPXE loader is follows from its path, by which firmware gets it, and from its make target, whatever the
     // manifest says of its kind.
-    let loader = file.ipxe.as_ref().and_then(|embedded| at(&file.path).or_else(|| Loader::of_target(&embedded.target)));
+    let of_target = || file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
+    let of_path = || at(&file.path).filter(|_| file.ipxe.is_some() || file.kind != file_kind::FileKind::Data);
+    let loader = of_path().or_else(of_target);
     let (kind, arch) =
         loader.map(file_kind::loader_kind).map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch)));
     let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
@@ -402,6 +404,7 @@ mod tests {
     fn a_loader_for_another_cpu_than_its_path_or_make_target_is_refused_whatever_the_manifest_says() {
         let content = Content::of(b"x");
         let refused = |path: &str, target: &str, arch: Arch| {
+            let own = !target.is_empty();
             let embedded = Embedded {
                 target: target.into(),
                 configuration: content.sha256,
@@ -417,7 +420,7 @@ mod tests {
                 arch: Some(arch),
                 site: None,
                 same_as: None,
-                ipxe: Some(embedded),
+                ipxe: own.then_some(embedded),
                 member: None,
             };
             let identity = Some((FileKind::EfiApplication, Some(arch)));
@@ -427,7 +430,7 @@ mod tests {
         assert!(refused("other.efi", target, Arch::X86_64) && !refused("other.efi", target, Arch::Arm64));
         for path in ["arm64/ipxe.efi", "sites/a/arm64/ipxe.efi"] {
             assert!(!refused(path, target, Arch::Arm64));
-            for target in [target, "bin-i386-efi/ipxe.efi", "bin/another"] {
+            for target in [target, "bin-i386-efi/ipxe.efi", "bin/another", ""] {
                 assert!(refused(path, target, Arch::I386), "{path} {target}");
             }
         }

@@ -196,6 +196,7 @@ impl RefPosition {
             Ok((_, commit)) if self.commit(named.1) == Ok(commit) => return Ok(()),
             Ok((_, commit)) => vec![self.described(commit)],
             Err(Error::Ambiguous { commits, .. }) => commits,
+            Err(Error::UnknownCommit { commit, .. }) => vec![commit.to_string()],
             Err(_) => return Ok(()),
         };
         Err(Error::NameOrCommit { url: self.url.clone(), name: to.into(), git_ref: named.0.clone(), commits })

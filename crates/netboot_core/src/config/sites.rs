@@ -23,7 +23,7 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostic
 use crate::base::fs;
 use crate::base::paths::{self, ProjectPaths};
 use crate::base::secrets::{self, SecretKind};
-use crate::loader::target::{Loader, Platform};
+use crate::loader::target::{Arch, Loader, Platform};
 
 /// The complete site configuration.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Sites {
             warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
-            warnings.extend(secure.iter().flat_map(|location| https_warnings(location, &lacking)));
+            warnings.extend(secure.iter().flat_map(|(location, arch)| https_warnings(location, *arch, &lacking)));
             let mut pxelinux_config = pxelinux_config;
             if pxelinux_config.is_none() && !members.is_empty() {
                 pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
@@ -152,10 +152,16 @@ fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platfor
     sites.flat_map(|site| site.config.lacks(&https, &site.loaders).collect::<Vec<_>>()).collect()
 }
 
-/// Returns a warning about the https address at `location` for each macro that loaders are `lacking`.
-fn https_warnings(location: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<Diagnostic> {
+/// Returns a warning about the https address at `location`, from which machines with `arch` fetch, for each macro that their
+/// loaders are `lacking`.
+fn https_warnings(
+    location: &Location,
+    arch: Arch,
+    lacking: &BTreeSet<(Platform, &'static str)>,
+) -> BTreeSet<Diagnostic> {
     let https = Feature::https(location.line);
-    lacking.iter().map(|(platform, name)| script::lacking(&https, location, name, *platform)).collect()
+    let there = lacking.iter().filter(|(platform, _)| platform.kernel_arch() == arch);
+    there.map(|(platform, name)| script::lacking(&https, location, name, *platform)).collect()
 }
 
 /// Errors from reading the site configuration.

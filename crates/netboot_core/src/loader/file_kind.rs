@@ -58,8 +58,10 @@ impl Mismatch {
 pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
     match content {
         [b'M', b'Z', ..] => portable_executable(content).map(|arch| (FileKind::EfiApplication, Some(arch))),
-        // A far jump to 07c0:xxxx, the register size of the build, then the magic number.
-        [0xea, _, _, 0xc0, 0x07, 0x32 | 0x64, 0xae, 0x18, ..] => Some((FileKind::IpxeNbp, Some(Arch::I386))),
+        // A far jump to 07c0:xxxx, the register size of the build, then the magic number; before iPXE 2.0.0, the first
+        // instructions, which save all registers: `pushfl`, `pushal`.
+        [0xea, _, _, 0xc0, 0x07, 0x32 | 0x64, 0xae, 0x18, ..]
+        | [0xea, 5, 0, 0xc0, 0x07, 0x66, 0x9c, 0x66, 0x60, ..] => Some((FileKind::IpxeNbp, Some(Arch::I386))),
         // A far jump to 0000:7cxx, then PXELINUX's magic number.
         [0xea, _, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29, ..] => {
             Some((FileKind::PxelinuxNbp, Some(Arch::I386)))
@@ -171,6 +173,8 @@ mod tests {
         assert_eq!(identify(&efi(0x8664, 10)), Some((FileKind::EfiApplication, Some(Arch::X86_64))));
         assert_eq!(identify(&efi(0x8664, 3)), None);
         assert_eq!(identify(&[0xea, 8, 0, 0xc0, 7, 0x32, 0xae, 0x18, 0]), Some((FileKind::IpxeNbp, Some(Arch::I386))));
+        let old = [0xea, 5, 0, 0xc0, 7, 0x66, 0x9c, 0x66, 0x60, 0x0f, 0xa8];
+        assert_eq!(identify(&old), Some((FileKind::IpxeNbp, Some(Arch::I386))));
         assert_eq!(identify(b"DEFAULT x\n"), Some((FileKind::Text, None)));
     }
 

@@ -81,6 +81,12 @@ impl Platform {
         }
     }
 
+    /// Returns the architecture of the kernels that its machines boot: a PC with BIOS boots what a 64-bit one boots.
+    #[must_use]
+    pub fn kernel_arch(self) -> Arch {
+        if self == Self::Bios { Arch::X86_64 } else { self.arch() }
+    }
+
     /// Returns the platform of UEFI on `arch`.
     #[must_use]
     pub fn efi(arch: Arch) -> Self {

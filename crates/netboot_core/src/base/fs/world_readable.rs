@@ -48,8 +48,14 @@ pub fn create_world_readable_dir_all(path: &Utf8Path) -> Result<()> {
 /// regardless of the umask.
 pub fn open_new_folder(path: &Utf8Path) {
     if let Some(now) = mode(path) {
-        let _ = set_mode(path, world_readable_mode(now, true) & !0o002);
+        let _ = set_mode(path, new_folder_mode(now));
     }
+}
+
+/// Returns the mode of a new folder that has the mode `mode` by the umask; see [`open_new_folder`].
+#[must_use]
+pub fn new_folder_mode(mode: u32) -> u32 {
+    world_readable_mode(mode, true) & !0o002
 }
 
 /// Makes the file or the folder at `path` readable for other users. If that fails, as for another user's file or on a

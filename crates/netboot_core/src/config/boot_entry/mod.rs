@@ -73,13 +73,22 @@ pub struct Files {
     pub arguments: String,
 }
 
+impl Files {
+    /// Returns the kernel's command line as pxelinux writes it, which is longer than iPXE's.
+    fn command_line(&self) -> String {
+        let initrds = self.initrds.join(",");
+        let initrds = if initrds.is_empty() { initrds } else { format!("initrd={initrds}") };
+        words(&[&format!("BOOT_IMAGE={}", self.kernel), &initrds, &self.arguments])
+    }
+}
+
 /// The boot entries of a file.
 #[derive(Debug, Default)]
 pub struct BootEntries {
     /// The valid entries.
     pub boot: Vec<BootEntry>,
-    /// Locations of the https addresses that loaders fetch from.
-    pub secure: Vec<Location>,
+    /// Locations of the https addresses that loaders fetch from, and the CPU of the machines that do.
+    pub secure: Vec<(Location, Arch)>,
     /// Secrets in the values, by location.
     pub secrets: Vec<(Location, SecretKind)>,
 }
@@ -87,7 +96,7 @@ pub struct BootEntries {
 /// What is noted of the values of all entries.
 #[derive(Default)]
 struct Noted {
-    secure: Vec<Location>,
+    secure: Vec<(Location, Arch)>,
     secrets: Vec<(Location, SecretKind)>,
 }
 
@@ -104,7 +113,7 @@ pub fn read(root: &Table<'_>) -> BootEntries {
     let mut noted = Noted::default();
     let boot = entries(root, &mut noted);
     let Noted { mut secure, mut secrets } = noted;
-    secure.sort_by_key(|location| location.line);
+    secure.sort_by_key(|(location, _)| location.line);
     secrets.sort_by_key(|(location, _)| location.line);
     secure.truncate(MAX_FINDINGS);
     BootEntries { boot, secure, secrets }
@@ -205,7 +214,7 @@ fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Opt
             let message = format!("found {arch}, and {distribution} has nothing for it");
             table.report(table.location().finding(message, "leave this table out"));
         }
-        let mirror = folder(table, "mirror", noted).map(|at| at.value);
+        let mirror = folder(table, "mirror", arch, noted).map(|at| at.value);
         let own = (arch != Arch::X86_64).then(|| arguments(table, &written, noted)).flatten();
         let arguments = own.or_else(|| common.clone()).unwrap_or_default();
         Some(System::Live { distribution, arch, mirror: mirror?, ignition: ignition.clone(), arguments })
@@ -215,14 +224,17 @@ fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Opt
 fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<BTreeMap<Arch, System>> {
     let common = arguments(table, "", noted);
     of_each_cpu(table, ("kernel", "say where the kernel can be had"), |table, arch| {
-        let kernel = fetched(table, "kernel", noted).map(|at| at.value);
+        let kernel = fetched(table, "kernel", arch, noted).map(|at| at.value);
         let mut initrds = Vec::new();
         for Located { value, location } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
             noted.text(&Located { value: value.clone(), location: location.clone() });
             let parsed: Result<WebAddress, String> = value.parse();
             let parsed = table.accept(parsed.map_err(|error| location.finding(error, "write a whole address")));
-            noted.secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
+            noted.secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| (location.clone(), arch)));
             initrds.extend(parsed);
+        }
+        if !initrds.is_empty() {
+            table.require("kernel", None::<Located<()>>, "say where the kernel can be had");
         }
         let own = (arch != Arch::X86_64).then(|| arguments(table, "", noted)).flatten();
         let arguments = own.or_else(|| common.clone()).unwrap_or_default();
@@ -231,7 +243,7 @@ fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<BTreeMap<Arch, System>>
 }
 
 fn server(table: &Table<'_>, noted: &mut Noted) -> Option<System> {
-    let server = folder(table, "server", noted);
+    let server = folder(table, "server", Arch::X86_64, noted);
     let server = table.require("server", server, "say where Matchbox answers, as in \"http://192.168.88.10:8080\"")?;
     Some(System::Matchbox { server: server.value })
 }
@@ -244,16 +256,16 @@ fn address(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<We
     Some(Located { value, location })
 }
 
-/// Reads the address `key`, which loaders fetch from. Notes the location of an https address.
-fn fetched(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<WebAddress>> {
+/// Reads the address `key`, which loaders on `arch` fetch from. Notes the location of an https address.
+fn fetched(table: &Table<'_>, key: &str, arch: Arch, noted: &mut Noted) -> Option<Located<WebAddress>> {
     let at = address(table, key, noted)?;
-    noted.secure.extend(at.value.is_secure().then(|| at.location.clone()));
+    noted.secure.extend(at.value.is_secure().then(|| (at.location.clone(), arch)));
     Some(at)
 }
 
 /// Reads the address `key` of a folder, which loaders fetch files below. See [`fetched`].
-fn folder(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<WebAddress>> {
-    let at = fetched(table, key, noted)?;
+fn folder(table: &Table<'_>, key: &str, arch: Arch, noted: &mut Noted) -> Option<Located<WebAddress>> {
+    let at = fetched(table, key, arch, noted)?;
     if at.value.as_str().contains('?') {
         let message = format!("found `{}`, wanted the address of a folder", secrets::shown(at.value.as_str()));
         table.report(at.location.finding(message, "leave out what begins with `?`: paths are put behind the address"));
@@ -261,8 +273,9 @@ fn folder(table: &Table<'_>, key: &str, noted: &mut Noted) -> Option<Located<Web
     Some(at)
 }
 
-/// Maximum size of a kernel's command line in bytes: `COMMAND_LINE_SIZE` of Linux for x86 and ARM.
-const MAX_ARGUMENTS: usize = 2_048;
+/// Maximum size of a kernel's command line in bytes: `COMMAND_LINE_SIZE` of Linux for x86 and ARM, which counts a zero byte.
+/// pxelinux refuses a longer one, and iPXE cuts it.
+const MAX_ARGUMENTS: usize = 2_047;
 
 /// Reads `arguments`: one line that goes into a script, where a trailing `\` would join the next line, and into a
 /// pxelinux configuration. The arguments `own` and those that name RAM disks are generated and must not be repeated.
@@ -296,9 +309,16 @@ fn arguments(table: &Table<'_>, own: &str, noted: &mut Noted) -> Option<String> 
 }
 
 impl System {
-    /// Checks whether machines with any CPU can boot it: another server decides, or iPXE puts the CPU into an address.
+    /// Checks whether machines with any CPU can boot it: another server decides, or iPXE puts the CPU into the address of
+    /// the kernel. The images of a mirror have the CPU in their names.
     fn is_for_all(&self) -> bool {
-        matches!(self, Self::Matchbox { .. }) || self.server().as_str().contains("${buildarch")
+        match self {
+            Self::Matchbox { .. } => true,
+            Self::Linux { kernel, .. } => {
+                ["${buildarch}", "${buildarch:"].iter().any(|it| kernel.as_str().contains(it))
+            }
+            Self::Live { .. } => false,
+        }
     }
 
     /// Returns the address on the web server that it needs.
@@ -359,13 +379,20 @@ impl BootEntry {
         for flaw in &flaws {
             table.report(location.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
         }
+        let longest = Platform::ALL.into_iter().filter_map(|platform| self.files(platform, MirrorPaths::CURRENT));
+        let longest = longest.map(|files| files.command_line().len()).max().unwrap_or_default();
+        if longest > MAX_ARGUMENTS {
+            let message =
+                format!("has a command line of {longest} bytes, wanted at most {MAX_ARGUMENTS}, which a kernel reads");
+            table.report(location.finding(message, "shorten addresses and arguments, or take fewer RAM disks"));
+        }
         flaws.is_empty().then_some(self)
     }
 
     /// Returns what machines of `platform` boot, if there is anything for them.
     #[must_use]
     pub fn system(&self, platform: Platform) -> Option<&System> {
-        let arch = if platform == Platform::Bios { Arch::X86_64 } else { platform.arch() };
+        let arch = platform.kernel_arch();
         let for_all = || self.systems.get(&Arch::X86_64).filter(|system| system.is_for_all());
         self.systems.get(&arch).or_else(for_all)
     }
@@ -381,11 +408,17 @@ impl BootEntry {
         if let (1, true, Some(system)) = (self.systems.len(), self.lacking.is_empty(), pc) {
             return text + &system.script();
         }
-        if pc.is_some() {
-            text += "# Loaders for BIOS call themselves i386, and start what is for 64-bit machines.\n\
-                     iseq ${platform} pcbios && goto x86_64 ||\n";
-        }
-        text += "goto ${buildarch} ||\n";
+        text += match pc {
+            Some(_) => {
+                "# Loaders for BIOS call themselves i386, and start what is for 64-bit machines.\n\
+                 iseq ${platform} pcbios && goto x86_64 ||\n\
+                 goto ${buildarch} ||\n"
+            }
+            None => {
+                "# Loaders for BIOS call themselves i386.\n\
+                 iseq ${platform} pcbios || goto ${buildarch} ||\n"
+            }
+        };
         match pc.filter(|system| system.is_for_all()) {
             Some(_) => text += "goto x86_64\n",
             None => {
@@ -433,16 +466,26 @@ impl BootEntry {
     pub(super) fn meet(&mut self, platforms: &BTreeSet<Platform>) -> Option<Diagnostic> {
         self.lacking = platforms.iter().copied().filter(|platform| self.system(*platform).is_none()).collect();
         let names: Vec<&str> = self.lacking.iter().map(|platform| platform.words()).collect();
-        let table = match self.lacking.first()? {
-            Platform::Bios | Platform::EfiX64 => format!("[boot.{}]", self.name),
-            platform => format!("[boot.{}.{}]", self.name, platform.arch()),
+        let lacking = self.lacking.first()?;
+        let name = if self.name.contains('.') { format!("{:?}", self.name) } else { self.name.clone() };
+        let table = match lacking {
+            Platform::Bios | Platform::EfiX64 => format!("[boot.{name}]"),
+            platform => format!("[boot.{name}.{}]", platform.arch()),
         };
+        let distribution = self.systems.values().find_map(|system| match system {
+            System::Live { distribution, .. } => Some(*distribution),
+            _ => None,
+        });
         let message = format!(
             "`boot.{}` has nothing for machines with {}, whose loaders are in the tree",
             self.name,
             names.join(", ")
         );
-        let help = format!("say in {table} what they boot, or have them boot another script");
+        let help = if distribution.is_some_and(|distribution| distribution.cpu(lacking.arch()).is_none()) {
+            "have them boot another script".to_owned()
+        } else {
+            format!("say in {table} what they boot, or have them boot another script")
+        };
         Some(Diagnostic::new(message).help(help))
     }
 
@@ -502,9 +545,9 @@ pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Diag
 }
 
 /// Returns the warning about the https address at `location`, if syslinux would fetch from it.
-pub(super) fn without_https(location: &Location) -> Option<Diagnostic> {
-    // Only iPXE uses Matchbox.
-    (!location.key.ends_with(".server")).then(|| {
+pub(super) fn without_https((location, arch): &(Location, Arch)) -> Option<Diagnostic> {
+    // Only iPXE uses Matchbox, and syslinux is for a PC.
+    (*arch == Arch::X86_64 && !location.key.ends_with(".server")).then(|| {
         location.finding(
             "syslinux does not speak https, so it cannot boot this entry",
             "have machines load iPXE for it, or use http",

@@ -107,7 +107,7 @@ fn what_is_wrong_with_entries_is_said_at_once() {
         "sites.toml:18: `boot.d.mirror`: found `http://a/m?...`, wanted the address of a folder\n",
         "sites.toml:21: `boot.e.server`: found `http://a?b`, wanted the address of a folder\n",
         "sites.toml:22: `boot.f`: found `http://localhost/k`, wanted the address of another machine: a loader is no server\n",
-        "sites.toml:28: `boot.g.arguments`: found 2049 bytes, wanted at most 2048, which a kernel reads\n",
+        "sites.toml:28: `boot.g.arguments`: found 2049 bytes, wanted at most 2047, which a kernel reads\n",
         "sites.toml:14: `boot.c`: differs from `boot.C` only in case, and some TFTP servers ignore case\n",
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
@@ -146,7 +146,7 @@ fn addresses_of_https_are_noted_where_loaders_fetch_from_them() {
                 [boot.b]\nkind = \"linux\"\nkernel = \"https://a/k\"\ninitrd = [\n\"http://a/1\",\n\"https://a/2\"]\n\
                 [boot.c]\nkind = \"matchbox\"\nserver = \"https://a:8443\"\n";
     let secure = TomlFile::new("sites.toml".into(), text).read(|root| Some(read(root).secure)).unwrap();
-    let places: Vec<String> = secure.iter().map(ToString::to_string).collect();
+    let places: Vec<String> = secure.iter().map(|(location, _)| location.to_string()).collect();
     assert_eq!(
         places,
         [
@@ -202,6 +202,8 @@ fn live_systems_for_arm_have_a_mirror_of_their_own() {
                  ignition.firstboot ignition.platform.id=metal ignition.config.url=http://a/c quiet\n\
                  initrd --name main ${set}/initramfs.aarch64.img\nboot\n";
     assert!(script.ends_with(lines) && !script.contains("x86_64"), "{script}");
+    // A loader for BIOS does not go where UEFI with 32 bits goes.
+    assert!(script.contains("\niseq ${platform} pcbios || goto ${buildarch} ||\necho a has nothing"), "{script}");
     assert_eq!(entries[0].version_script(Platform::EfiX64), None);
     assert_eq!(pxelinux_configuration(&entries[..1]), None, "pxelinux is for a PC");
     let script = entries[1].script();
@@ -219,6 +221,9 @@ fn an_address_with_the_cpu_in_it_is_for_all() {
         assert_eq!(entry.meet(&all), None);
         assert!(!entry.script().contains("goto"), "{}", entry.script());
     }
+    // The images of a mirror have the CPU in their names.
+    let mirrored = "[boot.d]\nkind = \"flatcar\"\nmirror = \"http://a/${buildarch}\"\n";
+    assert!(entries(mirrored).unwrap()[0].meet(&all).is_some());
     let text = format!(
         "{text}[boot.c]\nkind = \"linux\"\nkernel = \"http://a/${{buildarch}}/k\"\n[boot.c.arm64]\nkernel = \"http://a/k\"\n"
     );
@@ -241,6 +246,11 @@ fn an_entry_that_has_nothing_for_a_loader_is_warned_of_and_says_so() {
     assert!(entry.script().ends_with("\nimgfree\nkernel http://a/k\nboot\n"));
     assert!(entry.meet(&[Platform::Bios, Platform::EfiArm64].into()).is_some());
     assert!(entry.script().contains("\necho a has nothing for ${buildarch} and ${platform}\nexit 1\n\n:x86_64\n"));
+    let mut live = entries("[boot.\"a.b\"]\nkind = \"flatcar\"\nmirror = \"http://a\"\n").unwrap().remove(0);
+    let help = |entry: &mut BootEntry, platform| entry.meet(&[platform].into()).unwrap().help;
+    let wanted = "say in [boot.\"a.b\".arm64] what they boot, or have them boot another script";
+    assert_eq!(help(&mut live, Platform::EfiArm64), [wanted.into()]);
+    assert_eq!(help(&mut live, Platform::EfiRiscv64), ["have them boot another script".into()]);
     let mut of_arm =
         entries("[boot.a]\nkind = \"linux\"\n[boot.a.arm64]\nkernel = \"http://a/k\"\n").unwrap().remove(0);
     let warning = of_arm.meet(&[Platform::EfiX64, Platform::EfiArm64].into()).unwrap();
@@ -255,7 +265,8 @@ fn what_is_wrong_with_tables_of_cpus_is_said_at_once() {
                 [boot.c.riscv64]\nmirror = \"http://a/r\"\narguments = \"ignition.config.url=http://b\"\n\
                 [boot.d]\nkind = \"linux\"\nkernel = \"http://a/k\"\n[boot.d.aarch64]\nkernel = \"http://a/k\"\n\
                 [boot.e]\nkind = \"matchbox\"\nserver = \"http://a\"\n[boot.e.arm64]\nserver = \"http://a\"\n\
-                [boot.f]\nkind = \"linux\"\nkernel = \"http://a/k\"\narm64 = \"http://a/k\"\n";
+                [boot.f]\nkind = \"linux\"\nkernel = \"http://a/k\"\narm64 = \"http://a/k\"\n\
+                [boot.g]\nkind = \"linux\"\ninitrd = [\"http://a/i\"]\n[boot.g.arm64]\nkernel = \"http://a/k\"\n";
     let error = entries(text).unwrap_err();
     for part in [
         "sites.toml:1: `boot.a.kernel`: is missing\n",
@@ -266,7 +277,20 @@ fn what_is_wrong_with_tables_of_cpus_is_said_at_once() {
         "sites.toml:19: `boot.d.aarch64`: is not a key",
         "sites.toml:24: `boot.e.arm64`: is not a key",
         "sites.toml:29: `boot.f.arm64`: found string, wanted a table\n",
+        "sites.toml:30: `boot.g.kernel`: is missing\n",
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
+}
+
+#[test]
+fn a_command_line_that_a_kernel_would_not_read_whole_is_refused() {
+    let initrds: Vec<String> =
+        (0..9).map(|number| format!("\"http://a/{}\"", number.to_string().repeat(235))).collect();
+    let text = format!("[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [{}]\n", initrds.join(", "));
+    let error = entries(&text).unwrap_err();
+    let wanted =
+        "sites.toml:1: `boot.a`: has a command line of 2233 bytes, wanted at most 2047, which a kernel reads\n";
+    assert!(error.starts_with(wanted), "{error}");
+    entries(&text.replace(&format!("{}, ", initrds[0]), "")).unwrap();
 }
