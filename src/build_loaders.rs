@@ -123,6 +123,7 @@ impl Config {
     /// [`Error`] with all findings of the file that is wrong; [`Error::Cancelled`].
     pub fn read(project: &ProjectPaths, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let pins = Pins::read(project)?;
+        pins.ipxe.warning().into_iter().for_each(|warning| progress.warn(warning));
         // A hundred thousand sites take seconds.
         let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
         let read = detached_on_cancel(progress, move || Sites::read(&paths, &syslinux, &options));

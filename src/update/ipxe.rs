@@ -7,7 +7,6 @@ use camino::Utf8Path;
 use git2::{Oid, Repository};
 
 use super::history::{Changes, Direction, id, parents, printable};
-use super::version::{self, Version};
 use super::{Error, LockedPins, UpdateRequest};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::http::NetworkAccess;
@@ -15,6 +14,7 @@ use crate::base::parallel::detached_on_cancel;
 use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::pins::{IpxePin, Pins};
+use crate::config::version::{self, Version};
 use crate::digest::CommitId;
 use crate::fetch::InputSource;
 use crate::fetch::git::{self, HEADS, TAGS, UpstreamHistory};

@@ -4,7 +4,6 @@ pub mod history;
 pub mod ipxe;
 pub mod security_hints;
 pub mod syslinux;
-pub mod version;
 
 use camino::Utf8PathBuf;
 

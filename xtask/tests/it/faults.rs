@@ -11,6 +11,7 @@ use netboot_fixtures::{says, shows, skip, warns};
 netboot_fixtures::tests! {
     each_invalid_file_of_choices_gets_all_its_findings,
     a_private_key_beside_a_certificate_is_refused_with_its_line,
+    a_trusted_certificate_that_has_ended_is_warned_of,
     what_boots_in_part_of_the_loaders_only_is_warned_of,
     a_secret_is_warned_of_where_it_is_written,
     a_missing_tool_is_named_before_anything_is_fetched,
@@ -75,6 +76,19 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
         assert_eq!(project.snapshot(), before, "{file}");
     }
     assert!(cases >= 5);
+}
+
+fn a_trusted_certificate_that_has_ended_is_warned_of() {
+    let project = published();
+    let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2020, 2, 29);
+    let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    project.write("embed-scripts/ca.pem", &certificate.pem());
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
+    warns!(project, &project.build_arguments(&["--plan"]), @r"
+    warning: the certificate in `ca.pem` was valid until 2020-02-29, and iPXE trusts none that has ended
+    hint: name the one that has taken its place in `trust`
+    ");
 }
 
 fn a_private_key_beside_a_certificate_is_refused_with_its_line() {

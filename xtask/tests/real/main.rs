@@ -7,6 +7,7 @@ mod cards;
 mod entries;
 mod http_boot;
 mod other_cpus;
+mod pins;
 mod recipes;
 mod reproduce;
 mod secure;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             other_cpus::tests(),
             reproduce::tests(),
             http_boot::tests(),
+            pins::tests(),
             recipes::tests(),
             entries::tests(),
             cards::tests(),

@@ -74,21 +74,40 @@ pub fn is_private_key(der: &[u8]) -> bool {
 /// checked.
 #[must_use]
 pub fn is_certificate(der: &[u8]) -> bool {
+    certificate(der).is_some()
+}
+
+/// Returns the fields of a certificate that are always there: serial number, algorithm, issuer, validity, subject and key.
+fn certificate(der: &[u8]) -> Option<Vec<Element<'_>>> {
     let tags = |elements: &[Element<'_>]| elements.iter().map(|element| element.tag).collect::<Vec<_>>();
-    let Some(outer) = element(der).filter(|outer| outer.tag == 0x30 && outer.is_whole() && outer.rest.is_empty())
-    else {
-        return false;
-    };
-    let Some(parts) = elements(outer.content).filter(|parts| tags(parts) == [0x30, 0x30, 0x03]) else { return false };
-    let Some(fields) = elements(parts[0].content) else { return false };
+    let outer = element(der).filter(|outer| outer.tag == 0x30 && outer.is_whole() && outer.rest.is_empty())?;
+    let parts = elements(outer.content).filter(|parts| tags(parts) == [0x30, 0x30, 0x03])?;
+    let mut fields = elements(parts[0].content)?;
     // Before version 3, the version may be absent.
-    let fields = if fields.first().is_some_and(|field| field.tag == 0xa0) { &fields[1..] } else { &fields[..] };
-    // Serial number, algorithm, issuer, validity, subject, key; the fields that follow are optional and have their own
-    // tags.
-    let Some((known, optional)) = fields.split_at_checked(6) else { return false };
-    tags(known) == [0x02, 0x30, 0x30, 0x30, 0x30, 0x30]
+    if fields.first().is_some_and(|field| field.tag == 0xa0) {
+        fields.remove(0);
+    }
+    // The fields that follow are optional and have their own tags.
+    let optional = fields.split_off(fields.len().min(6));
+    let fits = tags(&fields) == [0x02, 0x30, 0x30, 0x30, 0x30, 0x30]
         && optional.iter().all(|field| matches!(field.tag, 0x81 | 0xa1 | 0x82 | 0xa2 | 0xa3))
-        && elements(known[5].content).is_some_and(|key| tags(&key) == [0x30, 0x03])
+        && elements(fields[5].content).is_some_and(|key| tags(&key) == [0x30, 0x03]);
+    fits.then_some(fields)
+}
+
+/// Returns the day on which the certificate `der` ends (`notAfter`), in UTC, as `YYYYMMDD`; RFC 5280, 4.1.2.5.
+#[must_use]
+pub fn last_day(der: &[u8]) -> Option<String> {
+    let fields = certificate(der)?;
+    let end = elements(fields[3].content)?.pop()?;
+    let digits = std::str::from_utf8(end.content).ok().filter(|text| text.is_ascii())?;
+    let day = match end.tag {
+        // Years with two digits are from 1950 to 2049.
+        0x17 => format!("{}{}", if digits.get(..2)? < "50" { "20" } else { "19" }, digits.get(..6)?),
+        0x18 => digits.get(..8)?.to_owned(),
+        _ => return None,
+    };
+    day.bytes().all(|byte| byte.is_ascii_digit()).then_some(day)
 }
 
 /// Splits `der` into its elements; `None` if one of them is incomplete.

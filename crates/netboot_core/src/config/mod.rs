@@ -15,6 +15,7 @@ pub mod template;
 pub mod toml;
 pub mod trust;
 pub mod values;
+pub mod version;
 
 mod assets;
 mod inventory;

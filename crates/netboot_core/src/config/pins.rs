@@ -1,10 +1,13 @@
 //! The pins in `vendor/pins.toml`: the exact inputs of a tree. This module reads the file; `pins_writer` writes it.
 
+use std::cmp::Ordering;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::signers::{self, SignerPin};
 use super::toml::{self, Located, Table, TomlFile};
-use crate::base::diagnostic::{Diagnose, Diagnosis, Diagnostics};
+use super::version::Version;
+use crate::base::diagnostic::{Diagnose, Diagnosis, Diagnostic, Diagnostics};
 use crate::base::fs;
 use crate::base::paths::{ProjectPaths, reserved};
 use crate::base::url::Url;
@@ -59,6 +62,31 @@ pub struct IpxePin {
     pub content: Sha256Digest,
     /// The commit's time in seconds, used as the build's `SOURCE_DATE_EPOCH`.
     pub epoch: u64,
+}
+
+/// The newest release of iPXE that this tool was tried with.
+pub const NEWEST_KNOWN: &str = "2.0.0";
+
+impl IpxePin {
+    /// Compares its version with the release called `release`, as in `2.0.0`; `None` if it is a commit without a version.
+    #[must_use]
+    pub fn compared_with(&self, release: &str) -> Option<Ordering> {
+        Some(Version::of(self.version.trim_end_matches('+'))?.cmp(&Version::of(release)?))
+    }
+
+    /// Returns the warning about a version that is newer than what this tool knows.
+    #[must_use]
+    pub fn warning(&self) -> Option<Diagnostic> {
+        let is_newer = self.compared_with(NEWEST_KNOWN) == Some(Ordering::Greater);
+        is_newer.then(|| {
+            let message = format!(
+                "iPXE {} is newer than {NEWEST_KNOWN}, the newest that this tool was tried with, so its checks of scripts and \
+                 loaders may be wrong",
+                self.version
+            );
+            Diagnostic::new(message).help("compare with make, and boot the loaders, before you deploy them")
+        })
+    }
 }
 
 /// The pinned syslinux release.
@@ -230,6 +258,24 @@ mod tests {
         assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64"]);
         let signers: Vec<_> = pins.signers.iter().map(|pin| (pin.name.as_str(), pin.fingerprints.len())).collect();
         assert_eq!(signers, [("fedora-coreos", 3), ("flatcar", 1)]);
+    }
+
+    #[test]
+    fn a_version_that_nobody_tried_is_warned_of() {
+        let mut pin = Pins::parse("p".into(), include_str!("../../../../vendor/pins.toml")).unwrap().ipxe;
+        for (version, known) in [
+            ("2.0.0", true),
+            ("2.0.0+", true),
+            ("1.21.1", true),
+            ("0ab2277c40f1", true),
+            ("2.0.1", false),
+            ("3.0", false),
+        ] {
+            pin.version = version.into();
+            assert_eq!(pin.warning().is_none(), known, "{version}");
+        }
+        let told = pin.warning().unwrap().message;
+        assert!(told.starts_with("iPXE 3.0 is newer than 2.0.0, the newest that this tool was tried with, "), "{told}");
     }
 
     #[test]

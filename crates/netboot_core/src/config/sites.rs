@@ -1,6 +1,7 @@
 //! `embed-scripts/sites.toml`: which sites get which loaders with which scripts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use camino::Utf8PathBuf;
 
@@ -19,6 +20,7 @@ use super::syslinux;
 use super::template::Vars;
 use super::tftp_server::tftp_server;
 use super::toml::{Located, Table, TomlFile};
+use super::trust;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostics, Location, first_warnings};
 use crate::base::fs;
 use crate::base::paths::{self, ProjectPaths};
@@ -91,6 +93,7 @@ impl Sites {
             let platforms: BTreeSet<Platform> = loaders.map(|loader| loader.platform()).collect();
             warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
+            warnings.extend(ended_certificates(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
             warnings.extend(secure.iter().flat_map(|(location, arch)| https_warnings(location, *arch, &lacking)));
             let mut pxelinux_config = pxelinux_config;
@@ -144,6 +147,19 @@ fn is_written(file: &str, kind: SecretKind, written: &[(Location, SecretKind)]) 
     written.iter().any(|(location, found)| {
         *found == kind && (file == paths::PXELINUX_DEFAULT || location.key.starts_with(&entry))
     })
+}
+
+/// Returns warnings about trusted certificates that have ended.
+fn ended_certificates<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<Diagnostic> {
+    let now = SystemTime::now();
+    let files: BTreeMap<&str, &[u8]> =
+        sites.flat_map(|site| &site.config.trust).map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let warning = |(name, content): (&str, &[u8])| {
+        let day = trust::ended(content, now)?;
+        let message = format!("the certificate in `{name}` was valid until {day}, and iPXE trusts none that has ended");
+        Some(Diagnostic::new(message).help("name the one that has taken its place in `trust`"))
+    };
+    files.into_iter().filter_map(warning).collect()
 }
 
 /// Returns the macros, by platform, that the loaders of `sites` lack for https.

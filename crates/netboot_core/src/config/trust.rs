@@ -1,11 +1,13 @@
 //! Reads files of trusted certificates. Only the certificate itself is passed on; any other content stays in the file.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::base::der::{is_certificate, is_private_key};
+use crate::base::der::{is_certificate, is_private_key, last_day};
 use crate::base::secrets;
 
 /// The reason why a file is not a trusted certificate.
@@ -58,6 +60,29 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, RefusedCertificate> {
     }
 }
 
+/// Returns the last day of the certificate in the PEM file `content`, as `YYYY-MM-DD`, if it was before `now`. iPXE checks
+/// the time of a root certificate, too, and trusts none that has ended.
+#[must_use]
+pub fn ended(content: &[u8], now: SystemTime) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(content).ok()?;
+    let day = last_day(&der).filter(|day| *day < date(now))?;
+    Some(format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]))
+}
+
+/// Returns the date of `time` in UTC, as `YYYYMMDD`. Source: Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`, for days since 1970.
+fn date(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let day = seconds / 86_400 + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!("{year:04}{month:02}{:02}", of_year - (153 * shifted + 2) / 5 + 1)
+}
+
 /// Returns all certificates in `content` as minimal PEM, if it contains only certificates and text.
 #[must_use]
 pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
@@ -104,9 +129,24 @@ fn pem(certificate: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const ONE: &str = include_str!("../../../../fixtures/ca.pem");
+
+    #[test]
+    fn a_certificate_that_has_ended_is_known_by_its_last_day() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (seconds, day) in
+            [(0, "19700101"), (951_782_400, "20000229"), (951_868_800, "20000301"), (1_780_271_999, "20260531")]
+        {
+            assert_eq!(date(at(seconds)), day);
+        }
+        // It ends on 2126-11-04.
+        assert_eq!(ended(ONE.as_bytes(), at(1_790_000_000)), None);
+        assert_eq!(ended(ONE.as_bytes(), at(5_000_000_000)), Some("2126-11-04".to_owned()));
+    }
 
     #[test]
     fn only_the_certificate_goes_on() {
