@@ -1,6 +1,5 @@
 //! The command line of iPXE's make: arguments and environment.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -67,7 +66,7 @@ pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
         // Otherwise the path becomes part of the debug information, and thereby of the build id.
         format!("EXTRA_CFLAGS=-ffile-prefix-map={TREE}=."),
     ];
-    if pin.compared_with(SELF_REPRODUCING) == Some(Ordering::Less) {
+    if pin.is_of_series(1) {
         // These versions take the current time, and a random number as the build id.
         variables.push(format!("BUILD_TIMESTAMP={}", pin.epoch));
         variables.push("BUILD_ID_CMD=cat $^ | cksum | cut -d ' ' -f 1".to_owned());
@@ -86,9 +85,6 @@ pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
 pub fn trust_file(index: usize) -> String {
     format!("trust-{index}.pem")
 }
-
-/// The first release of iPXE whose makefile takes the time and the build id from the inputs.
-const SELF_REPRODUCING: &str = "2.0.0";
 
 /// Returns the environment variables that affect the bytes of a loader.
 #[must_use]

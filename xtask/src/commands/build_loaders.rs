@@ -3,7 +3,7 @@
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::process::quoted;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
@@ -32,6 +32,7 @@ use crate::ui::size;
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
+    config.sites.ended_certificates(SystemTime::now()).into_iter().for_each(|warning| host.ui.warn(warning));
     if args.install_deps {
         install::missing(&needs::build(&config.build_scope()), host)?;
     }

@@ -1,7 +1,5 @@
 //! The pins in `vendor/pins.toml`: the exact inputs of a tree. This module reads the file; `pins_writer` writes it.
 
-use std::cmp::Ordering;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::signers::{self, SignerPin};
@@ -68,16 +66,21 @@ pub struct IpxePin {
 pub const NEWEST_KNOWN: &str = "2.0.0";
 
 impl IpxePin {
-    /// Compares its version with the release called `release`, as in `2.0.0`; `None` if it is a commit without a version.
+    /// Checks whether it is a release whose first number is `major`, or follows one.
     #[must_use]
-    pub fn compared_with(&self, release: &str) -> Option<Ordering> {
-        Some(Version::of(self.version.trim_end_matches('+'))?.cmp(&Version::of(release)?))
+    pub fn is_of_series(&self, major: u64) -> bool {
+        self.release().is_some_and(|version| version.major() == major)
+    }
+
+    /// Returns its version, unless it is a commit without one.
+    fn release(&self) -> Option<Version> {
+        Version::of(self.version.trim_end_matches('+'))
     }
 
     /// Returns the warning about a version that is newer than what this tool knows.
     #[must_use]
     pub fn warning(&self) -> Option<Diagnostic> {
-        let is_newer = self.compared_with(NEWEST_KNOWN) == Some(Ordering::Greater);
+        let is_newer = self.release().zip(Version::of(NEWEST_KNOWN)).is_some_and(|(pin, known)| pin > known);
         is_newer.then(|| {
             let message = format!(
                 "iPXE {} is newer than {NEWEST_KNOWN}, the newest that this tool was tried with, so its checks of scripts and \

@@ -59,6 +59,20 @@ impl Sites {
         self.default.iter().chain(&self.sites)
     }
 
+    /// Returns warnings about trusted certificates that ended before `now`.
+    #[must_use]
+    pub fn ended_certificates(&self, now: SystemTime) -> Vec<Diagnostic> {
+        let trusted = self.iter().flat_map(|site| &site.config.trust);
+        let files: BTreeMap<&str, &[u8]> = trusted.map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+        let warning = |(name, content): (&str, &[u8])| {
+            let day = trust::ended(content, now)?;
+            let message =
+                format!("the certificate in `{name}` was valid until {day}, and iPXE trusts none that has ended");
+            Some(Diagnostic::new(message).help("name the one that has taken its place in `trust`"))
+        };
+        first_warnings(files.into_iter().filter_map(warning).collect())
+    }
+
     /// Returns this configuration without sites, and with `loaders` in the root of the tree.
     #[must_use]
     pub fn with_loaders(mut self, loaders: &[Loader]) -> Self {
@@ -93,7 +107,6 @@ impl Sites {
             let platforms: BTreeSet<Platform> = loaders.map(|loader| loader.platform()).collect();
             warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
-            warnings.extend(ended_certificates(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
             warnings.extend(secure.iter().flat_map(|(location, arch)| https_warnings(location, *arch, &lacking)));
             let mut pxelinux_config = pxelinux_config;
@@ -147,19 +160,6 @@ fn is_written(file: &str, kind: SecretKind, written: &[(Location, SecretKind)]) 
     written.iter().any(|(location, found)| {
         *found == kind && (file == paths::PXELINUX_DEFAULT || location.key.starts_with(&entry))
     })
-}
-
-/// Returns warnings about trusted certificates that have ended.
-fn ended_certificates<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<Diagnostic> {
-    let now = SystemTime::now();
-    let files: BTreeMap<&str, &[u8]> =
-        sites.flat_map(|site| &site.config.trust).map(|(name, content)| (name.as_str(), content.as_slice())).collect();
-    let warning = |(name, content): (&str, &[u8])| {
-        let day = trust::ended(content, now)?;
-        let message = format!("the certificate in `{name}` was valid until {day}, and iPXE trusts none that has ended");
-        Some(Diagnostic::new(message).help("name the one that has taken its place in `trust`"))
-    };
-    files.into_iter().filter_map(warning).collect()
 }
 
 /// Returns the macros, by platform, that the loaders of `sites` lack for https.

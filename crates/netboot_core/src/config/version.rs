@@ -12,6 +12,12 @@ impl Version {
         let numbers: Vec<u64> = bare(name).split('.').map(number).collect::<Option<_>>()?;
         (numbers.len() > 1).then_some(Self(numbers))
     }
+
+    /// Returns the first number.
+    #[must_use]
+    pub fn major(&self) -> u64 {
+        self.0.first().copied().unwrap_or_default()
+    }
 }
 
 /// Returns `name` without the `v` that tags put before a number.
