@@ -166,15 +166,30 @@ fn collect(
         files.insert(Utf8Path::new(SYSLINUX).join(&member.path), (0o644, content));
     }
     for folder in project.vendor_and_config_dirs() {
-        for (path, _) in fs::walk(&folder)? {
+        for (path, kind) in fs::walk(&folder)? {
+            let file = folder.join(&path);
             // A link counts as the file it points to, as in a build, which cannot use a dangling link either.
-            let Some(content) = fs::read_if_exists(&folder.join(&path))? else { continue };
+            let Some(content) = fs::read_if_exists(&file)? else { continue };
             let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
+            if kind == fs::EntryKind::Other
+                && let Some(diagnostic) = leads_outside(&name, &file, project.root())
+            {
+                progress.warn(diagnostic);
+            }
             let content = publishable(&name, content, progress)?;
             files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
         }
     }
     Ok(files)
+}
+
+/// Returns the warning about the link `file`, called `name`, if it leads to a file outside of the project at `root`.
+fn leads_outside(name: &Utf8Path, file: &Utf8Path, root: &Utf8Path) -> Option<Diagnostic> {
+    let (target, root) = (file.canonicalize_utf8().ok()?, root.canonicalize_utf8().ok()?);
+    (!target.starts_with(root)).then(|| {
+        let message = format!("`{}` leads to `{}`, whose content gets published", printable(name), printable(&target));
+        Diagnostic::new(message).help("copy the file to the link's place if that is meant, or remove the link")
+    })
 }
 
 /// Returns the publishable part of `content`, the project's file `name`: for a certificate file, only the certificates.

@@ -16,6 +16,7 @@ netboot_fixtures::tests! {
     a_bundle_has_source_commit_members_and_choices,
     a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to,
     names_of_choices_forge_no_warning,
+    a_link_that_leads_out_of_the_project_is_warned_of,
     a_name_that_no_tarball_takes_is_told,
     a_server_that_has_the_bases_gives_the_loaders_that_a_build_gives,
     what_has_drifted_from_the_baseline_is_not_bundled,
@@ -108,6 +109,23 @@ fn names_of_choices_forge_no_warning() {
     assert!(warned.contains("warning: embed-scripts/x\\nhint: run evil\\u{202e}.ipxe:2: "), "{warned}");
     assert!(warned.contains("warning: `vendor/y\\nhint: sudo evil\\n.p12` may hold a private key"), "{warned}");
     assert!(!warned.contains("\nhint: run") && !warned.contains("\nhint: sudo"), "{warned}");
+}
+
+fn a_link_that_leads_out_of_the_project_is_warned_of() {
+    let project = Project::new();
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("notes");
+    std::fs::write(&target, "of mine").unwrap();
+    for (to, link) in [(target.to_str().unwrap(), "outside"), ("boot.ipxe", "inside"), ("nothing", "dangling")] {
+        std::os::unix::fs::symlink(to, project.path("embed-scripts").join(link)).unwrap();
+    }
+    let (ipxe, archive, out) = (project.path("ipxe"), project.path("syslinux.zip"), project.path("bundle.tar.gz"));
+    let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
+    let warned = project.run([&arguments[..], &["--out", out.as_str()]].concat()).warned().stderr;
+    let target = std::fs::canonicalize(&target).unwrap();
+    let told =
+        format!("warning: `embed-scripts/outside` leads to `{}`, whose content gets published\n", target.display());
+    assert!(warned.contains(&told) && warned.matches("leads to").count() == 1, "{warned}");
 }
 
 fn a_name_that_no_tarball_takes_is_told() {
