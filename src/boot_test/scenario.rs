@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
 use super::case::{Aim, Case, Destination, Fault, NetworkBoot, NicModel, NicSetup};
-use super::daemon::Daemon;
+use super::daemon::{Daemon, WebServer};
 use super::dhcp::Offer;
 use super::entry::TestedEntry;
 use super::loaders::Program;
@@ -221,8 +221,12 @@ impl Case {
                 return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
             }
         }
-        let outside_tree = scenario.urls().find(|url| network.below_tree(url).is_none())?;
         let HttpSetup::Given(server, _) = &network.http else { return None };
+        let asks_tftp_server = self.loader.program == Program::Syslinux && self.loader.platform != Platform::Bios;
+        if asks_tftp_server && *server == WebServer::Caddy {
+            return Some("it asks for the TFTP server's address, and Caddy answers to its own name only".into());
+        }
+        let outside_tree = scenario.urls().find(|url| network.below_tree(url).is_none())?;
         Some(format!("`{outside_tree}` is not below `{}`, and {server} has nothing else", network.tree))
     }
 }
@@ -244,7 +248,11 @@ impl ServedFiles {
         // `syslinux.efi` can only reach the TFTP server's address. All other loaders must reach another one.
         let tftp_server_only = case.loader.program == Program::Syslinux && case.loader.platform != Platform::Bios;
         let address = if tftp_server_only && case.aim == Aim::Userland { network.server } else { network.web };
-        let at = |name: &str| located(&network.url(address, name), network);
+        // Caddy answers to the name in its configuration only.
+        let at = |name: &str| match network.http {
+            HttpSetup::Given(WebServer::Caddy, _) => located(&format!("{}/{name}", network.tree), network),
+            _ => located(&network.url(address, name), network),
+        };
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
         let command_line = format!("{NONCE_ARGUMENT}{nonce}");
         let own = if case.loader.platform == Platform::EfiArm64 { ARGUMENTS_ARM } else { ARGUMENTS };
@@ -353,6 +361,18 @@ mod tests {
         assert_eq!(kernel(&syslinux("syslinux.efi", Aim::WrongServer)).1, "http://192.0.2.2/vmlinuz");
         let pxelinux = scenario(&syslinux("lpxelinux.0", Aim::Userland)).pxelinux.unwrap();
         assert!(pxelinux.contains("\n  APPEND console=tty0 console=ttyS0,115200 panic=-1 netboot-loaders.case=n0\n"));
+    }
+
+    #[test]
+    fn caddy_has_the_kernel_at_the_tree_s_own_address() {
+        let caddy = HttpSetup::Given(WebServer::Caddy, String::new());
+        let network =
+            TestNetwork { tree: "http://192.0.2.1/tftp".into(), path: "/tftp".into(), ..TestNetwork::default() };
+        let network = TestNetwork { http: caddy, boot: "http://192.0.2.1/tftp/boot.ipxe".into(), ..network };
+        let kernel = Scenario::new(&ipxe("ipxe.efi", Aim::Userland), &network, "n0", "").kernel;
+        assert_eq!(kernel, (WebServerRole::NextServer, "http://192.0.2.1/tftp/vmlinuz".to_owned()));
+        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&network), None);
+        assert!(syslinux("syslinux.efi", Aim::Userland).obstacle(&network).is_some());
     }
 
     #[test]
