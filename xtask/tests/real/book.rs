@@ -513,7 +513,13 @@ fn publish(world: &Utf8Path, tools: &MachineTools) -> TestServer {
         stream = stream.replace(&announced, &Sha256Digest::of(&image).to_string());
         files.push((path(FEDORA, name), image));
     }
-    files.push((METADATA.to_owned(), stream.into_bytes()));
+    // Images for 64-bit ARM, which no machine boots here.
+    let of_arm = |text: &str| text.replace("x86_64", "aarch64");
+    let mut stream: serde_json::Value = serde_json::from_str(&stream).unwrap();
+    let arm = of_arm(&metadata(FEDORA)["architectures"]["x86_64"].to_string());
+    stream["architectures"]["aarch64"] = serde_json::from_str(&arm).unwrap();
+    files.extend(IMAGES.map(|(name, _, size)| (of_arm(&path(FEDORA, name)), content(FEDORA, name, size))));
+    files.push((METADATA.to_owned(), stream.to_string().into_bytes()));
     for (name, size) in [("flatcar_production_pxe.vmlinuz", 30_000), ("flatcar_production_pxe_image.cpio.gz", 90_000)] {
         let image = content(FLATCAR, name, size);
         let (sha512, _) = Sha512Digest::of_reader(&mut &image[..]).unwrap();
