@@ -34,9 +34,10 @@ fn builds_and_boots(real: &Real, to: &str, options: &[&str]) -> Result<(), Strin
     let root = camino::Utf8Path::from_path(folder.path()).unwrap();
     let copied = Command::new("cp").args(["-r", real.project.as_str(), root.join("project").as_str()]).status();
     assert!(copied.unwrap().success());
+    // `robust.ipxe` has a command that 1.21.1 does not know.
     std::fs::write(
         root.join("project/embed-scripts/sites.toml"),
-        "[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"robust.ipxe\"\n\
+        "[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n\
          [site.a]\nloaders = [\"snponly.efi\"]\n",
     )
     .unwrap();
