@@ -279,7 +279,7 @@ fn what_is_wrong_with_tables_of_cpus_is_said_at_once() {
         "sites.toml:29: `boot.f.arm64`: found string, wanted a table\n",
         "sites.toml:30: `boot.g.kernel`: is missing\n",
     ] {
-        assert!(error.contains(part), "{part} is not in:\n{error}");
+        assert_eq!(error.matches(part).count(), 1, "{part} is not once in:\n{error}");
     }
 }
 
