@@ -8,7 +8,7 @@ use crate::base::paths::{self, Cache, ProjectPaths};
 use crate::base::plural::choose;
 use crate::base::progress::Progress;
 use crate::base::{fs, tarball};
-use crate::build::plan::{Inputs, Other, Plan};
+use crate::build::plan::{Inputs, Plan};
 use crate::build::reference_builds::{self, RecognisedBuild, ReferenceBuild};
 use crate::build::{self, BuildContext, Built, baseline};
 use crate::config::pins::{self, MemberPin, Pins, SyslinuxPin};
@@ -149,7 +149,8 @@ impl Config {
     #[must_use]
     pub fn build_scope(&self) -> BuildScope {
         let trust = self.sites.iter().any(|site| !site.config.trust.is_empty());
-        BuildScope { trust, archs: self.platforms().map(Platform::arch).collect() }
+        let media = self.sites.iter().flat_map(|site| site.media.iter().copied()).collect();
+        BuildScope { trust, archs: self.platforms().map(Platform::arch).collect(), media }
     }
 
     /// Returns the platforms of all loaders, with repetitions.
@@ -226,9 +227,7 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
     let mut target = PublishTarget::acquire(tree, progress)?;
     target.check_foreign(request.replace, progress)?;
     let pins = &plan.inputs.pins;
-    let members =
-        plan.others().filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });
-    let members: Vec<MemberPin> = members.cloned().collect();
+    let members = plan.members();
     context.origins.unpack(pins, context.sources, progress)?;
     fetch_syslinux(&pins.syslinux, &members, context.sources, context.origins, progress)?;
     let built = build::make(context)?;

@@ -10,6 +10,7 @@ use crate::config::boot_entry::BootEntry;
 use crate::config::script::Script;
 use crate::config::sites::Sites;
 use crate::digest::Sha256Digest;
+use crate::loader::medium::Medium;
 use crate::loader::target::Platform;
 
 /// A test case.
@@ -19,8 +20,8 @@ pub struct Case {
     pub name: String,
     /// The loader.
     pub loader: LoaderFile,
-    /// How the firmware fetches the loader.
-    pub network_boot: NetworkBoot,
+    /// Where the firmware gets the loader from.
+    pub boot_source: BootSource,
     /// The machine's network cards.
     pub nics: NicSetup,
     /// The model of its cards.
@@ -33,23 +34,30 @@ pub struct Case {
     pub entry: Option<Arc<TestedEntry>>,
 }
 
-/// How firmware fetches a loader.
+/// Where firmware gets a loader from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetworkBoot {
+pub enum BootSource {
     /// PXE: over TFTP.
     Pxe,
     /// UEFI HTTP Boot: over HTTP, from a URL that DHCP sends.
     Http,
+    /// A boot medium in the machine.
+    Medium(Medium),
 }
 
-impl NetworkBoot {
+impl BootSource {
     /// Variant in the name of a case with HTTP Boot.
     pub const HTTP: &str = "http-boot";
 
     /// Describes it, as a suffix to [`Aim::words`].
     #[must_use]
     pub fn words(self) -> &'static str {
-        if self == Self::Http { ", and the firmware itself fetches the loader over HTTP" } else { "" }
+        match self {
+            Self::Pxe => "",
+            Self::Http => ", and the firmware itself fetches the loader over HTTP",
+            Self::Medium(Medium::Iso) => ", and the firmware loads from a CD",
+            Self::Medium(_) => ", and the firmware loads from a USB stick",
+        }
     }
 }
 
@@ -230,14 +238,21 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    let (network_boot, nics, nic) = (NetworkBoot::Pxe, NicSetup::Single, NicModel::default());
-    Case { name, loader, network_boot, nics, nic, aim, destination, entry: None }
+    let boot_source = loader.medium.map_or(BootSource::Pxe, BootSource::Medium);
+    let (nics, nic) = (NicSetup::Single, NicModel::default());
+    Case { name, loader, boot_source, nics, nic, aim, destination, entry: None }
 }
 
 impl Case {
     /// Checks whether `name` is the name of the case or its variant.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.split_once(':').is_some_and(|(_, special)| special == name)
+    }
+
+    /// Returns whether the loader comes from a medium and not over the network.
+    #[must_use]
+    pub fn is_from_medium(&self) -> bool {
+        matches!(self.boot_source, BootSource::Medium(_))
     }
 
     /// Returns the script that is embedded in the loader, if it is readable.

@@ -20,8 +20,9 @@ pub enum ConsoleStep {
 }
 
 /// Messages of the firmware when a loader has given up and the firmware continues with something else.
-pub const FIRMWARE: [&str; 4] =
-    ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", "Booting from Hard Disk"];
+pub const FIRMWARE: [&str; 4] = ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", FROM_DISK];
+/// Message of a BIOS that starts what is on a disk.
+pub const FROM_DISK: &str = "Booting from Hard Disk";
 
 /// Returns the steps that must happen in `case`, in order; empty if they are not known.
 #[must_use]
@@ -80,7 +81,7 @@ pub fn expectation(case: &Case) -> String {
         return format!("boots what stands in for `{}`, by the tree's script", entry.name);
     }
     let Aim::Fault(_) = case.aim else {
-        let (how, cards, model) = (case.network_boot.words(), case.nics.words(), case.nic.words());
+        let (how, cards, model) = (case.boot_source.words(), case.nics.words(), case.nic.words());
         return format!("{}{how}{cards}{model}", case.aim.words());
     };
     let steps = steps(case);

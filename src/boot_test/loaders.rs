@@ -6,9 +6,10 @@ use camino::Utf8PathBuf;
 
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::FileKind;
-use crate::loader::target::Platform;
+use crate::loader::medium::Medium;
+use crate::loader::target::{Loader, Platform};
 use crate::stamp::slot::SlotSize;
-use crate::tree::manifest::{self, Embedded};
+use crate::tree::manifest::{Embedded, ManifestEntry};
 use crate::tree::open::{Changed, CheckedTree};
 
 /// A loader of a tree.
@@ -22,6 +23,8 @@ pub struct LoaderFile {
     pub site: Option<String>,
     /// Firmware and CPU that it runs on.
     pub platform: Platform,
+    /// The medium that it is on, if `path` is one.
+    pub medium: Option<Medium>,
     /// Kind of loader.
     pub program: Program,
 }
@@ -51,16 +54,14 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
     let mut loaders = Vec::new();
     for file in &tree.manifest.files {
-        let Some(mut loader) = loader(file) else { continue };
+        loaders.extend(of_file(file));
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
-            && loader.platform.holds_script_verbatim()
+            && file.kind == FileKind::EfiApplication
             && !scripts.contains_key(slot_sha256)
             && let Some(script) = script_in(&tree.read(&file.path, &file.content())?, *slot_size, slot_sha256)
         {
             scripts.insert(*slot_sha256, script);
         }
-        loader.site.clone_from(&file.site);
-        loaders.push(loader);
     }
     // BIOS loaders are packed; the UEFI loader with the same slot shows what they run.
     for loader in &mut loaders {
@@ -71,17 +72,31 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     Ok(loaders)
 }
 
-fn loader(file: &manifest::ManifestEntry) -> Option<LoaderFile> {
-    let platform = match file.kind {
-        FileKind::IpxeNbp | FileKind::PxelinuxNbp => Platform::Bios,
-        FileKind::EfiApplication => Platform::efi(file.arch?),
-        FileKind::SyslinuxModule | FileKind::Text | FileKind::Data => return None,
+/// Returns the loader in `file`, or those on the medium that it is: one for each platform. What is for a machine's own
+/// EFI system partition is in the tree as loaders, too.
+fn of_file(file: &ManifestEntry) -> Vec<LoaderFile> {
+    let of_medium = || file.ipxe.iter().flat_map(Embedded::loaders).map(Loader::platform).collect();
+    let (platforms, medium): (Vec<Platform>, _) = match (file.kind, file.arch) {
+        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => (vec![Platform::Bios], None),
+        (FileKind::EfiApplication, Some(arch)) => (vec![Platform::efi(arch)], None),
+        (FileKind::IsoImage, _) => (of_medium(), Some(Medium::Iso)),
+        (FileKind::DiskImage, _) => (of_medium(), Some(Medium::Usb)),
+        _ => (Vec::new(), None),
     };
     let program = match &file.ipxe {
         Some(embedded) => Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None },
         None => Program::Syslinux,
     };
-    Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, platform, program })
+    let (path, sha256, site) = (&file.path, file.sha256, &file.site);
+    let loader = |platform| LoaderFile {
+        path: path.clone(),
+        sha256,
+        site: site.clone(),
+        platform,
+        medium,
+        program: program.clone(),
+    };
+    platforms.into_iter().map(loader).collect()
 }
 
 /// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.

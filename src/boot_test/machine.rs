@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::boot_event::{BootEvent, EventSink};
-use super::case::{NetworkBoot, NicModel, NicSetup};
+use super::case::{BootSource, NicModel, NicSetup};
 use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
@@ -20,6 +20,7 @@ use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
 use crate::base::progress::Progress;
 use crate::config::network::Mac;
+use crate::loader::medium::Medium;
 use crate::loader::target::Platform;
 use crate::toolchain::cross::CrossCompiler;
 
@@ -31,6 +32,8 @@ const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
 const VARIABLES: &str = "variables.fd";
 /// File from which `SeaBIOS` reads [`SERIAL_PORT`], in the machine's folder.
 const CONSOLE_PORT: &str = "serial-port";
+/// Boot medium, in the machine's folder.
+pub const MEDIUM: &str = "medium";
 /// File name of the screenshot, in the machine's folder.
 pub const PICTURE: &str = "screen.png";
 /// File with the raw bytes of the serial console, in the machine's folder.
@@ -60,15 +63,15 @@ pub struct MachineSetup {
     pub nics: NicSetup,
     /// The model of its cards.
     pub nic: NicModel,
-    /// How its firmware fetches a loader.
-    pub network_boot: NetworkBoot,
+    /// Where its firmware gets a loader from.
+    pub boot_source: BootSource,
 }
 
 /// Returns QEMU's arguments for a machine of the kind `setup`, in a folder that [`prepare`] has filled. The monitor uses
 /// standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
-    let MachineSetup { platform, nics, nic, network_boot } = setup;
+    let MachineSetup { platform, nics, nic, boot_source } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -107,7 +110,10 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
     // for other cards that of their ROM.
     let rom = if platform == Platform::Bios || nic != NicModel::Virtio { "" } else { ",romfile=" };
     let model = nic.device();
-    let card = format!("{model},netdev=net,bootindex=1{rom}");
+    let card = match boot_source {
+        BootSource::Medium(_) => format!("{model},netdev=net,romfile="),
+        _ => format!("{model},netdev=net,bootindex=1{rom}"),
+    };
     if nics == NicSetup::Single {
         add("-device", card);
     } else {
@@ -127,8 +133,23 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
         add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
         add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
     }
+    if let BootSource::Medium(medium) = boot_source {
+        add("-drive", format!("if=none,id=medium,format=raw,readonly=on,file={MEDIUM}"));
+        let device = match (medium, arm) {
+            (Medium::Iso, false) => "ide-cd",
+            (Medium::Iso, true) => {
+                add("-device", "virtio-scsi-pci".to_owned());
+                "scsi-cd"
+            }
+            _ => {
+                add("-device", "qemu-xhci".to_owned());
+                "usb-storage"
+            }
+        };
+        add("-device", format!("{device},drive=medium,bootindex=1"));
+    }
     // The firmware tries PXE before HTTP.
-    let pxe = ["IPv4PXESupport", "IPv6PXESupport"].into_iter().filter(|_| network_boot == NetworkBoot::Http);
+    let pxe = ["IPv4PXESupport", "IPv6PXESupport"].into_iter().filter(|_| boot_source == BootSource::Http);
     pxe.for_each(|option| add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=n")));
     words
 }
@@ -271,7 +292,7 @@ mod tests {
     use super::*;
 
     fn words(platform: Platform, nics: NicSetup) -> String {
-        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, network_boot: NetworkBoot::Pxe };
+        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source: BootSource::Pxe };
         let tools = MachineTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::boot_event::{BootEvent, WebRequest, WebServerRole};
-use super::case::{Aim, Case, Destination, Fault, NetworkBoot};
-use super::expected_console::{ConsoleStep, FIRMWARE, steps};
+use super::case::{Aim, BootSource, Case, Destination, Fault};
+use super::expected_console::{ConsoleStep, FIRMWARE, FROM_DISK, steps};
 use super::guest_check;
 use super::phase::Phase;
 use super::qmp::Stop;
@@ -93,6 +93,11 @@ impl<'c> Observer<'c> {
         }
     }
 
+    /// Checks whether the loader runs, or is about to: a loader from a medium is the first that asks for an address.
+    fn has_loader(&self) -> bool {
+        self.has(if self.case.is_from_medium() { Phase::Address } else { Phase::Loader })
+    }
+
     /// Checks whether `phase` was reached.
     #[must_use]
     pub fn has(&self, phase: Phase) -> bool {
@@ -113,7 +118,7 @@ impl<'c> Observer<'c> {
         let verdict = match what {
             BootEvent::Leased(_) => {
                 self.reach(Phase::Address, at);
-                self.alive |= self.has(Phase::Loader);
+                self.alive |= self.has_loader();
                 None
             }
             BootEvent::Sent(path) => self.sent(path, at, &mut reactions),
@@ -138,6 +143,9 @@ impl<'c> Observer<'c> {
     }
 
     fn sent(&mut self, path: &Utf8PathBuf, at: Duration, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
+        if self.case.is_from_medium() && !self.has(Phase::Script) {
+            return Some(failed(format!("the machine fetched `{path}` over TFTP, so it did not boot from the medium")));
+        }
         if path == paths::PXELINUX_DEFAULT {
             self.reach(Phase::Script, at);
         }
@@ -157,12 +165,12 @@ impl<'c> Observer<'c> {
         if self.case.aim == Aim::WrongServer {
             return self.wrong_server(&address);
         }
-        let over_http = self.case.network_boot == NetworkBoot::Http;
+        let over_http = self.case.boot_source == BootSource::Http;
         if over_http && request.status == 200 && self.scenario.loader.as_ref() == Some(&address) {
             self.reach(Phase::Loader, at);
             return None;
         }
-        if !self.has(Phase::Loader) {
+        if !self.has_loader() {
             // Without HTTP Boot, the request came from a boot ROM, not from the loader.
             return over_http.then(|| {
                 let wanted = &self.scenario.offer.loader;
@@ -227,7 +235,9 @@ impl<'c> Observer<'c> {
         }
         let find = |sign: &str| self.console[fresh..].find(sign).map(|start| fresh + start);
         let crash = CRASHES.iter().find_map(|(sign, words)| Some((find(sign)?, *words)));
-        let given_back = FIRMWARE.iter().find_map(|sign| find(sign));
+        // A BIOS says the same of the stick that is to be tested.
+        let of_medium = |sign: &str| self.case.is_from_medium() && sign == FROM_DISK;
+        let given_back = FIRMWARE.iter().filter(|sign| !of_medium(sign)).find_map(|sign| find(sign));
         self.crash = self.crash.or(crash);
         self.given_back = self.given_back.or(given_back);
         if self.case.aim == Aim::Fault(Fault::NoRootPath) {
@@ -237,7 +247,7 @@ impl<'c> Observer<'c> {
         if let Some((start, words)) = self.crash.filter(|(start, _)| self.is_whole(*start)) {
             return Some(failed(self.crash_words(start, words)));
         }
-        let start = self.given_back.filter(|start| self.is_whole(*start) && self.has(Phase::Loader))?;
+        let start = self.given_back.filter(|start| self.is_whole(*start) && self.has_loader())?;
         matches!(self.case.aim, Aim::Userland | Aim::WrongServer).then(|| {
             let (line, lacking) = (self.line_at(start), self.not_in_tree());
             failed(format!("the loader gave up, and the firmware went on: `{line}`{lacking}"))
@@ -270,7 +280,8 @@ impl<'c> Observer<'c> {
         }
         // Something else may have booted Linux, which is not what is under test.
         let (before, _) = Phase::ALL.split_at(Phase::Userland as usize);
-        let skipped = before.iter().find(|phase| !self.has(**phase));
+        let unseen = |phase: &&Phase| self.case.is_from_medium() && **phase == Phase::Loader;
+        let skipped = before.iter().find(|phase| !self.has(**phase) && !unseen(phase));
         if let Some(phase) = skipped {
             return Some(failed(format!("userland was reached, and it was not seen that {}", phase.words())));
         }
@@ -329,6 +340,7 @@ impl<'c> Observer<'c> {
         let reached = match last {
             Some((Phase::Loader, _)) if !self.alive => "the loader was fetched, and did nothing that could be seen",
             Some((phase, _)) => phase.words(),
+            None if self.case.is_from_medium() => "no loader on the medium got as far as DHCP",
             None => "the firmware did not get as far as DHCP",
         };
         failed(format!("{what}: {reached}{expected}{}", self.not_in_tree()))

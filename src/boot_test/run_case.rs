@@ -117,7 +117,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &environment.request.network;
     let scenario = Scenario::new(case, network, &nonce, environment.request.append);
-    write_tree(&scenario, &folder, tools, environment)?;
+    write_files(case, &scenario, &folder, tools, environment)?;
     let mut task = Task::start(
         environment.progress,
         TaskKind::Boot,
@@ -141,8 +141,8 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let _web = web::Servers::start(environment.request, &scenario, resources, &folder, (&sink, environment.progress))?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
-    let Case { network_boot, nics, nic, .. } = *case;
-    let setup = MachineSetup { platform: case.loader.platform, nics, nic, network_boot };
+    let Case { boot_source, nics, nic, .. } = *case;
+    let setup = MachineSetup { platform: case.loader.platform, nics, nic, boot_source };
     let machine = Machine::start(setup, tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
@@ -159,13 +159,17 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
 }
 
 /// Creates the machine's folder, and a TFTP folder that contains the tree with the case's own pxelinux configuration.
-fn write_tree(
+fn write_files(
+    case: &Case,
     scenario: &Scenario,
     folder: &Utf8Path,
     tools: &MachineTools,
     environment: &Environment<'_>,
 ) -> Result<(), fs::Error> {
     machine::prepare(folder, tools)?;
+    if case.is_from_medium() {
+        fs::symlink(&environment.tree.root.join(&case.loader.path), &folder.join(machine::MEDIUM))?;
+    }
     let served = folder.join(SERVED);
     fs::create_dir_all(&served)?;
     let own: Option<Utf8PathBuf> = scenario.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));

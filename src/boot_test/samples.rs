@@ -1,6 +1,6 @@
 //! Sample cases for unit tests.
 
-use super::case::{Aim, Case, Destination, NetworkBoot, NicModel, NicSetup};
+use super::case::{Aim, BootSource, Case, Destination, NicModel, NicSetup};
 use super::loaders::{LoaderFile, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
@@ -14,11 +14,18 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
     let efi = path.rsplit('.').next() == Some("efi");
     let platform = if efi { Platform::EfiX64 } else { Platform::Bios };
     let site = path.split('/').rev().nth(1).map(str::to_owned);
-    let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, platform, program };
+    let loader = LoaderFile {
+        path: path.into(),
+        sha256: Sha256Digest::of(path.as_bytes()),
+        site,
+        platform,
+        medium: None,
+        program,
+    };
     Case {
         name: path.into(),
         loader,
-        network_boot: NetworkBoot::Pxe,
+        boot_source: BootSource::Pxe,
         nics: NicSetup::Single,
         nic: NicModel::default(),
         aim,

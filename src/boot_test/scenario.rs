@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
-use super::case::{Aim, Case, Destination, Fault, NetworkBoot, NicModel, NicSetup};
+use super::case::{Aim, BootSource, Case, Destination, Fault, NicModel, NicSetup};
 use super::daemon::{Daemon, WebServer};
 use super::dhcp::Offer;
 use super::entry::TestedEntry;
@@ -83,14 +83,14 @@ impl Scenario {
             NicSetup::RootPathOnOther => (None, Some(root_path)),
         };
         // A card's boot ROM in BIOS can be iPXE itself, which must not get option 17.
-        let (early, root_path_after_loader) =
-            if case.loader.platform == Platform::Bios { (None, root_path) } else { (root_path, None) };
+        let rom = case.loader.platform == Platform::Bios && !case.is_from_medium();
+        let (early, root_path_after_loader) = if rom { (None, root_path) } else { (root_path, None) };
         let loader_url =
-            (case.network_boot == NetworkBoot::Http).then(|| format!("{}/{}", network.tree, case.loader.path));
+            (case.boot_source == BootSource::Http).then(|| format!("{}/{}", network.tree, case.loader.path));
         let loader = loader_url.as_ref().map(|url| located(url, network));
         let offer = Offer {
             loader: loader_url.unwrap_or_else(|| case.loader.path.to_string()),
-            network_boot: case.network_boot,
+            boot_source: case.boot_source,
             root_path: early,
             second_nic_root_path,
         };
@@ -173,7 +173,7 @@ impl Case {
         {
             return Some(format!("`{name}` drives only the card that it came from"));
         }
-        if self.network_boot == NetworkBoot::Http {
+        if self.boot_source == BootSource::Http {
             if matches!(network.dhcp, DhcpSetup::Given(Daemon::DnsmasqProxy, _)) {
                 return Some("a DHCP server beside another one cannot answer HTTP Boot".into());
             }
@@ -190,7 +190,8 @@ impl Case {
                 return Some("the system that stands in has a driver for virtio cards only".into());
             }
         }
-        if !network.chosen.is_empty() && !network.chosen.contains(&(platform, self.loader.path.clone())) {
+        let is_chosen = self.is_from_medium() || network.chosen.is_empty();
+        if !is_chosen && !network.chosen.contains(&(platform, self.loader.path.clone())) {
             let chosen = network.chosen.iter().find(|(chosen, _)| *chosen == platform);
             let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
             return Some(format!("DHCP gives machines with {} {chosen}", platform.words()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, Case, Fault, Intent, NetworkBoot, NicModel, NicSetup, case};
+use super::case::{Aim, BootSource, Case, Fault, Intent, NicModel, NicSetup, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
 use super::loaders::{LoaderFile, Program};
@@ -63,8 +63,10 @@ pub fn cases(
         None => selection.sites.is_empty(),
         Some(site) => sampled.contains(site),
     };
-    let chosen: Vec<&LoaderFile> = chosen.iter().filter(in_sites).copied().collect();
+    let mut chosen: Vec<&LoaderFile> = chosen.iter().filter(in_sites).copied().collect();
     let mut cases: Vec<Case> = chosen.iter().flat_map(|loader| boots(loader, intent)).collect();
+    // What follows is about the network boot.
+    chosen.retain(|loader| loader.medium.is_none());
     for loader in representatives(&chosen) {
         cases.extend(faults(loader, intent));
     }
@@ -99,7 +101,8 @@ fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
 }
 
 fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
-    let mut cases = vec![case(loader, "", Aim::Userland, intent)];
+    let special = loader.medium.map_or("", |_| loader.platform.firmware());
+    let mut cases = vec![case(loader, special, Aim::Userland, intent)];
     if loader.program == Program::Syslinux && loader.platform == Platform::EfiX64 {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
@@ -110,7 +113,7 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 /// loader's address do not depend on how the firmware fetches it.
 fn http_boot(loader: &LoaderFile, intent: &Intent) -> Option<Case> {
     let applies = loader.site.is_none() && loader.platform != Platform::Bios && loader.program != Program::Syslinux;
-    applies.then(|| Case { network_boot: NetworkBoot::Http, ..case(loader, NetworkBoot::HTTP, Aim::Userland, intent) })
+    applies.then(|| Case { boot_source: BootSource::Http, ..case(loader, BootSource::HTTP, Aim::Userland, intent) })
 }
 
 /// Returns the cases of `loader` in machines with two cards. A loader that goes to a fixed address needs no option 17
@@ -257,7 +260,7 @@ mod tests {
 
     #[test]
     fn uefi_fetches_each_ipxe_loader_of_the_root_over_http_where_that_is_asked_for() {
-        let http = |case: &Case| case.network_boot == NetworkBoot::Http;
+        let http = |case: &Case| case.boot_source == BootSource::Http;
         let selection = Selection { http_boot: true, ..Selection::default() };
         let found = cases(&tree(), &[], &Intent::default(), &selection);
         let names: Vec<&str> = found.iter().filter(|case| http(case)).map(|case| case.name.as_str()).collect();

@@ -18,14 +18,16 @@ pub struct BuiltBase {
     pub digest: Sha256Digest,
     /// List of the objects linked into it.
     pub linked: String,
+    /// The script of its iPXE that makes boot media, if it has one.
+    pub genfsimg: Option<String>,
     /// Paths of its parts in the cache; `zbin` exists only for a BIOS loader.
     pub paths: BasePaths,
 }
 
 impl BuiltBase {
-    fn new(base: Base, linked: String, paths: BasePaths) -> Self {
+    fn new(base: Base, linked: String, genfsimg: Option<String>, paths: BasePaths) -> Self {
         let digest = Sha256Digest::of(serde_json::json!(base.record()).to_string().as_bytes());
-        Self { base, digest, linked, paths }
+        Self { base, digest, linked, genfsimg, paths }
     }
 }
 
@@ -37,32 +39,47 @@ struct Kept {
     linked: Content,
     /// The program that packs a BIOS loader.
     zbin: Option<Content>,
+    /// The script that makes boot media.
+    genfsimg: Option<Content>,
 }
 
-/// Stores `base` under `key`, with the text `linked`, and for a BIOS loader with the program `zbin`.
+/// Files that a base is stored with.
+#[derive(Debug, Clone, Default)]
+pub struct Companions {
+    /// List of the objects linked into it.
+    pub linked: String,
+    /// The program that packs a BIOS loader.
+    pub zbin: Option<Vec<u8>>,
+    /// The script that makes boot media, if this iPXE has one.
+    pub genfsimg: Option<String>,
+}
+
+/// Stores `base` under `key`, with its `companions`.
 ///
 /// # Errors
 ///
 /// [`fs::Error`].
-pub fn store(
-    cache: &Cache,
-    key: &Sha256Digest,
-    base: Base,
-    linked: String,
-    zbin: Option<&[u8]>,
-) -> Result<BuiltBase, fs::Error> {
+pub fn store(cache: &Cache, key: &Sha256Digest, base: Base, companions: Companions) -> Result<BuiltBase, fs::Error> {
+    let Companions { linked, zbin, genfsimg } = companions;
     let paths = cache.base(key);
-    let kept =
-        Kept { base: base.record().clone(), linked: Content::of(linked.as_bytes()), zbin: zbin.map(Content::of) };
+    let kept = Kept {
+        base: base.record().clone(),
+        linked: Content::of(linked.as_bytes()),
+        zbin: zbin.as_deref().map(Content::of),
+        genfsimg: genfsimg.as_ref().map(|text| Content::of(text.as_bytes())),
+    };
     fs::write_atomic(&paths.image(), base.image())?;
     fs::write_atomic(&paths.zinfo(), base.zinfo())?;
     fs::write_atomic(&paths.linked(), linked.as_bytes())?;
     if let Some(zbin) = zbin {
-        fs::write_atomic(&paths.zbin(), zbin)?;
+        fs::write_atomic(&paths.zbin(), &zbin)?;
         fs::set_mode(&paths.zbin(), 0o755)?;
     }
+    if let Some(genfsimg) = &genfsimg {
+        fs::write_atomic(&paths.genfsimg(), genfsimg.as_bytes())?;
+    }
     fs::write_atomic(&paths.record(), serde_json::json!(kept).to_string().as_bytes())?;
-    Ok(BuiltBase::new(base, linked, paths))
+    Ok(BuiltBase::new(base, linked, genfsimg, paths))
 }
 
 /// Returns the base under `key`, if all its parts exist and match its record.
@@ -73,7 +90,7 @@ pub fn store(
 pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::Error> {
     let paths = cache.base(key);
     let Some(record) = fs::read_if_exists(&paths.record())? else { return Ok(None) };
-    let Ok(Kept { base, linked, zbin }) = serde_json::from_slice(&record) else { return Ok(None) };
+    let Ok(Kept { base, linked, zbin, genfsimg }) = serde_json::from_slice(&record) else { return Ok(None) };
     let as_recorded = |path: &Utf8Path, wanted: Content| -> Result<Option<Vec<u8>>, fs::Error> {
         Ok(fs::read_if_exists(path)?.filter(|bytes| Content::of(bytes) == wanted))
     };
@@ -83,6 +100,13 @@ pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::
     {
         return Ok(None);
     }
+    let genfsimg = match genfsimg {
+        None => None,
+        Some(wanted) => match as_recorded(&paths.genfsimg(), wanted)?.map(String::from_utf8) {
+            Some(Ok(text)) => Some(text),
+            _ => return Ok(None),
+        },
+    };
     let Some(image) = as_recorded(&paths.image(), base.image)? else { return Ok(None) };
     let zinfo = match base.kind {
         BaseKind::Efi { .. } => Vec::new(),
@@ -90,7 +114,7 @@ pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::
     };
     let Ok(base) = Base::open(base, image, zinfo) else { return Ok(None) };
     fs::touch(&paths.record());
-    Ok(Some(BuiltBase::new(base, String::from_utf8_lossy(&text).into_owned(), paths)))
+    Ok(Some(BuiltBase::new(base, String::from_utf8_lossy(&text).into_owned(), genfsimg, paths)))
 }
 
 #[cfg(test)]
@@ -107,11 +131,14 @@ mod tests {
         let image = Slot::sentinel(SlotSize::DEFAULT).bytes().to_vec();
         let zinfo = [&b"COPY"[..], &[0; 4], &[0, 16, 0, 0], &[1, 0, 0, 0]].concat();
         let base = Base::capture_bios("x.pxe", image.clone(), zinfo, &image, SlotSize::DEFAULT).unwrap();
-        let keep = || store(&cache, &key, base.clone(), "linked".into(), Some(b"zbin")).unwrap();
+        let companions =
+            Companions { linked: "linked".into(), zbin: Some(b"zbin".into()), genfsimg: Some("genfsimg".into()) };
+        let keep = || store(&cache, &key, base.clone(), companions.clone()).unwrap();
         let paths = keep().paths;
         let found = find(&cache, &key).unwrap().unwrap();
         assert_eq!((found.base.record(), found.linked.as_str()), (base.record(), "linked"));
-        for part in [paths.image(), paths.zinfo(), paths.zbin(), paths.linked(), paths.record()] {
+        let parts = [paths.image(), paths.zinfo(), paths.zbin(), paths.genfsimg(), paths.linked(), paths.record()];
+        for part in parts {
             keep();
             std::fs::write(&part, b"changed").unwrap();
             assert!(find(&cache, &key).unwrap().is_none(), "{part}");

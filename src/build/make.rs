@@ -184,6 +184,9 @@ pub fn zinfo(loader: Loader) -> Utf8PathBuf {
 /// make runs.
 pub const ZBIN: [&str; 2] = ["util/zbin32", "util/zbin"];
 
+/// Path of the script that makes boot media, relative to the folder in which make runs.
+pub const GENFSIMG: &str = "util/genfsimg";
+
 /// Returns the path of the object with the embedded script, relative to the folder in which make runs.
 #[must_use]
 pub fn embedded_object(loader: Loader) -> Utf8PathBuf {

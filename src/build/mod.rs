@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use self::bases::BuiltBase;
+use self::bases::{BuiltBase, Companions};
 use self::build_tree::BuildTree;
 pub use self::context::{BuildContext, Error};
 use self::linker::Linker;
@@ -183,6 +183,8 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn make(mut self) -> Result<Vec<(Sha256Digest, BuiltBase)>, Error> {
         let mut bases = Vec::new();
+        let genfsimg = fs::read_if_exists(&self.linker.src().join(make::GENFSIMG))?;
+        let genfsimg = genfsimg.and_then(|text| String::from_utf8(text).ok());
         let sources = Sources::read(&self.linker.src(), self.build.platform)?;
         for (size, keys) in &self.build.bases {
             let loaders: Vec<Loader> = keys.keys().copied().collect();
@@ -193,7 +195,8 @@ impl Maker<'_> {
                 let base = self.capture(*loader, content, *size)?;
                 let linked = self.linked(*loader, &sources)?;
                 let zbin = if loader.platform() == Platform::Bios { Some(self.zbin()?) } else { None };
-                bases.push((*key, bases::store(self.linker.context().cache, key, base, linked, zbin.as_deref())?));
+                let companions = Companions { linked, zbin, genfsimg: genfsimg.clone() };
+                bases.push((*key, bases::store(self.linker.context().cache, key, base, companions)?));
             }
             self.linker.seal()?;
         }

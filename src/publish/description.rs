@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::build::make;
 use crate::build::plan::{Build, ContentSource, Inputs, Other, Plan, PlannedFile, Stamped};
 use crate::config::script::IMAGE_NAME;
+use crate::config::sites::Site;
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind::{self, FileKind};
 use crate::loader::target::{Arch, Loader};
@@ -21,7 +22,7 @@ impl Manifest {
     #[must_use]
     pub fn head(plan: &Plan) -> Self {
         let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
-        let members = plan.others().any(|(_, other)| matches!(other, Other::Member(_)));
+        let members = !plan.members().is_empty();
         let mut configurations: Vec<Configuration> =
             plan.builds.iter().map(|build| configuration(plan, build)).collect();
         configurations.sort();
@@ -70,22 +71,28 @@ impl ManifestEntry {
     pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
         let (kind, arch) = match file.origin {
             ContentSource::Stamped(Stamped { loader, .. }) => loader_kind(loader),
+            ContentSource::Medium(planned) => (planned.medium.file_kind(), None),
             ContentSource::Other(Other::Member(member)) => file_kind::member_kind(&member.name),
             ContentSource::Other(Other::Linked { .. } | Other::Text(_)) => (FileKind::Text, None),
         };
         let Content { sha256, size } = content;
         let path = file.path.clone();
         let plain = Self { path, size, sha256, kind, arch, site: None, same_as: None, ipxe: None, member: None };
+        let of_site = |site: &Site, target: String| {
+            let embedded = Embedded {
+                target,
+                configuration: site.config.digest(),
+                script: site.source().to_owned(),
+                slot_size: site.slot,
+                slot_sha256: site.slot_sha256,
+            };
+            Self { site: site.name.clone(), ipxe: Some(embedded), ..plain.clone() }
+        };
         match file.origin {
-            ContentSource::Stamped(Stamped { loader, site, .. }) => {
-                let embedded = Embedded {
-                    target: loader.target(),
-                    configuration: site.config.digest(),
-                    script: site.source().to_owned(),
-                    slot_size: site.slot,
-                    slot_sha256: site.slot_sha256,
-                };
-                Self { site: site.name.clone(), ipxe: Some(embedded), ..plain }
+            ContentSource::Stamped(Stamped { loader, site, .. }) => of_site(site, loader.target()),
+            ContentSource::Medium(planned) => {
+                let targets: Vec<String> = planned.parts().map(|part| part.loader.target()).collect();
+                of_site(planned.site, targets.join(" "))
             }
             ContentSource::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
             ContentSource::Other(_) => plain,

@@ -3,6 +3,7 @@
 pub mod description;
 pub mod exchange;
 mod manifest_writer;
+mod medium;
 mod outcome;
 mod staging;
 mod stamp_journal;

@@ -11,7 +11,7 @@ use super::outcome::{Error, Published};
 use super::stamp_journal::{KnownStamps, StampJournal};
 use crate::base::progress::Task;
 use crate::base::{fs, parallel, paths};
-use crate::build::plan::{ContentSource, PlannedFile};
+use crate::build::plan::PlannedFile;
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind;
 use crate::publish::tree_contents::{FileJob, TreeContents};
@@ -31,7 +31,7 @@ pub struct StagingWriter<'t> {
 
 /// A file that is in the new tree, or is about to be.
 enum Made<'p> {
-    /// A loader.
+    /// A loader or a boot medium.
     Loader { file: PlannedFile<'p>, identity: Sha256Digest, content: Content, stamped: bool },
     /// A loader with the same bytes as a previous one.
     Repeated { file: PlannedFile<'p>, identity: Sha256Digest },
@@ -65,11 +65,7 @@ impl<'t> StagingWriter<'t> {
     ) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let items = contents.jobs().map(|job| {
-            let identity = if let ContentSource::Stamped(loader) = job.file.origin {
-                Some(contents.identity(&loader))
-            } else {
-                None
-            };
+            let identity = contents.identity(&job.file.origin);
             let repeated = identity.is_some_and(|identity| !seen.insert(identity));
             (job, identity, repeated)
         });

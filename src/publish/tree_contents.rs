@@ -12,12 +12,14 @@ use crate::base::progress::Progress;
 use crate::base::{fs, parallel};
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
-use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, Stamped};
+use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, PlannedMedium, Stamped};
 use crate::config::pins::MemberPin;
 use crate::config::sites::Site;
 use crate::digest::{Content, Sha256Digest};
 use crate::fetch::syslinux;
+use crate::loader::target::Loader;
 use crate::publish::description::Dedup;
+use crate::publish::medium::{self, MediumRecipe};
 use crate::stamp::slot::Slot;
 use crate::stamp::stamper::{self, Stamper};
 use crate::tree::manifest::{Manifest, ManifestEntry};
@@ -31,6 +33,9 @@ pub enum Error {
     /// iPXE's own packer cannot pack a loader.
     #[error(transparent)]
     Zbin(#[from] process::Error),
+    /// A boot medium cannot be made.
+    #[error(transparent)]
+    Medium(#[from] medium::Error),
     /// A file in the cache has changed while it was in use.
     #[error("`{0}` in the cache has changed since it was checked")]
     Changed(Utf8PathBuf),
@@ -44,6 +49,7 @@ impl Diagnose for Error {
         match self {
             Self::Stamp(_) => Class::Failure.into(),
             Self::Zbin(error) => error.diagnosis(),
+            Self::Medium(error) => error.diagnosis(),
             Self::Changed(path) => Class::Failure.about(path).help(Help::Again),
             Self::Fs(error) => error.diagnosis(),
         }
@@ -53,6 +59,9 @@ impl Diagnose for Error {
 /// Version of the stamping procedure. Raise it whenever that changes, so that a loader stamped in the old way is not
 /// mistaken for a new one.
 const STAMPING: u32 = 1;
+
+/// The same for the making of boot media.
+const MEDIA: u32 = 1;
 
 /// Sources of all files of a tree.
 pub struct TreeContents<'a> {
@@ -69,7 +78,7 @@ pub struct TreeContents<'a> {
     warned: Once,
 }
 
-/// A file to produce. The loaders of a site share its slot, so that its script is rendered once.
+/// A file to produce. The loaders and media of a site share its slot, so that its script is rendered once.
 pub struct FileJob<'p> {
     /// The file.
     pub file: PlannedFile<'p>,
@@ -89,13 +98,13 @@ impl<'a> TreeContents<'a> {
         let root = Arc::new(OnceLock::new());
         let mut last: Option<(&Site, Arc<OnceLock<Slot>>)> = None;
         self.plan.files().map(move |file| {
-            let slot = match file.origin {
-                ContentSource::Stamped(Stamped { site, .. }) if site.name.is_none() => Arc::clone(&root),
-                ContentSource::Stamped(Stamped { site, .. }) => {
+            let slot = match file.origin.site() {
+                Some(site) if site.name.is_none() => Arc::clone(&root),
+                Some(site) => {
                     let known = last.take().filter(|(of, _)| std::ptr::eq(*of, site));
                     Arc::clone(&last.insert(known.unwrap_or_else(|| (site, Arc::default()))).1)
                 }
-                ContentSource::Other(_) => Arc::default(),
+                None => Arc::default(),
             };
             FileJob { file, slot }
         })
@@ -112,6 +121,12 @@ impl<'a> TreeContents<'a> {
                 let slot = slot.get_or_init(|| site.script().slot());
                 self.stamp(self.built.base(&base), slot, stamper)
             }
+            ContentSource::Medium(planned) => {
+                let slot = slot.get_or_init(|| planned.site.script().slot());
+                let stamped =
+                    |part: Stamped<'_>| Ok((part.loader, self.stamp(self.built.base(&part.base), slot, stamper)?));
+                self.medium(&planned, &planned.parts().map(stamped).collect::<Result<Vec<_>, Error>>()?)
+            }
             ContentSource::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
             ContentSource::Other(Other::Member(member)) => {
                 syslinux::cached(self.cache, member)?.ok_or_else(|| Error::Changed(file.path.clone()))
@@ -120,11 +135,53 @@ impl<'a> TreeContents<'a> {
         }
     }
 
-    /// Returns the digest that identifies the bytes of a loader, computed from its base and the content of its slot.
+    /// Returns the digest that identifies the bytes of a loader or of a boot medium, computed from what it is made of;
+    /// `None` for other files.
     #[must_use]
-    pub fn identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
+    pub fn identity(&self, origin: &ContentSource<'_>) -> Option<Sha256Digest> {
+        match origin {
+            ContentSource::Stamped(loader) => Some(self.loader_identity(loader)),
+            ContentSource::Medium(planned) => Some(self.medium_identity(planned)),
+            ContentSource::Other(_) => None,
+        }
+    }
+
+    fn loader_identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
         let (base, slot) = (self.built.base(&loader.base).digest, loader.site.slot_sha256);
         Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes()].concat())
+    }
+
+    fn medium_identity(&self, planned: &PlannedMedium<'_>) -> Sha256Digest {
+        let (inputs, medium) = (&self.plan.inputs, planned.medium);
+        let mut parts = vec![format!("{MEDIA} {medium} {}", inputs.pins.ipxe.epoch)];
+        parts.extend(inputs.toolchain.of_medium(medium).map(|tool| tool.digest().to_string()));
+        parts.extend(self.plan.members_of(medium).map(|member| member.sha256.to_string()));
+        parts.extend(self.genfsimg(planned).map(|text| Sha256Digest::of(text.as_bytes()).to_string()));
+        parts.extend(planned.parts().map(|part| format!("{} {}", part.loader, self.loader_identity(&part))));
+        Sha256Digest::of(parts.join("\n").as_bytes())
+    }
+
+    /// Returns the script that makes a boot medium, from one of its loaders' bases.
+    fn genfsimg(&self, planned: &PlannedMedium<'_>) -> Option<&'a str> {
+        let first = planned.parts().next()?;
+        self.built.base(&first.base).genfsimg.as_deref()
+    }
+
+    /// Makes a boot medium with `loaders`.
+    fn medium(&self, planned: &PlannedMedium<'_>, loaders: &[(Loader, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+        let members = self.plan.members_of(planned.medium).map(|member| {
+            let content = syslinux::cached(self.cache, member)?;
+            Ok((member.name.clone(), content.ok_or_else(|| Error::Changed(member.name.clone().into()))?))
+        });
+        let recipe = MediumRecipe {
+            medium: planned.medium,
+            pin: &self.plan.inputs.pins.ipxe,
+            genfsimg: self.genfsimg(planned),
+            members: members.collect::<Result<_, Error>>()?,
+            path: self.plan.inputs.toolchain.path(),
+        };
+        let scratch = fs::Temporary::create(&self.cache.stamping(), Cache::PACK)?;
+        Ok(recipe.make(loaders, scratch.path(), self.progress)?)
     }
 
     /// Returns the manifest of the tree, without writing the tree.
@@ -145,9 +202,9 @@ impl<'a> TreeContents<'a> {
             Ok((job.file, content))
         };
         parallel::in_order(self.jobs(), self.threads, made, |(file, content)| {
-            manifest.files.push(match file.origin {
-                ContentSource::Stamped(loader) => dedup.describe(&file, self.identity(&loader), content),
-                ContentSource::Other(_) => ManifestEntry::new(&file, content),
+            manifest.files.push(match self.identity(&file.origin) {
+                Some(identity) => dedup.describe(&file, identity, content),
+                None => ManifestEntry::new(&file, content),
             });
             Ok::<_, Error>(())
         })?;

@@ -16,7 +16,7 @@ use super::limits::MAX_FILES;
 use crate::base::paths;
 use crate::digest::{CommitId, Content, Hasher, Sha256Digest, TreeId};
 use crate::loader::file_kind::FileKind;
-use crate::loader::target::Arch;
+use crate::loader::target::{Arch, Loader};
 use crate::printable::{is_plain_json, printable};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain;
@@ -186,7 +186,7 @@ pub struct ManifestEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Embedded {
-    /// Make target.
+    /// Make target; for a boot medium, those of its loaders, separated by spaces.
     pub target: String,
     /// Digest of the configuration, as in `configurations`.
     pub configuration: Sha256Digest,
@@ -196,6 +196,13 @@ pub struct Embedded {
     pub slot_size: SlotSize,
     /// The SHA-256 of the slot's content: the script, padded with newlines.
     pub slot_sha256: Sha256Digest,
+}
+
+impl Embedded {
+    /// Returns the loader, or those on a boot medium. Leaves out make targets that this version does not know.
+    pub fn loaders(&self) -> impl Iterator<Item = Loader> {
+        self.target.split(' ').filter_map(Loader::of_target)
+    }
 }
 
 impl Manifest {

@@ -16,6 +16,7 @@ use crate::base::tarball::{self, Refusal, TarEntryKind};
 use crate::base::{parallel, paths};
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind::{self, Mismatch};
+use crate::loader::medium::Medium;
 use crate::loader::target::{Arch, Loader};
 use crate::printable::printable;
 
@@ -376,21 +377,27 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
         let pair = |content: Content| (content.sha256, content.size);
         return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
-    // What an iPXE loader is follows from its path, by which firmware gets it, and from its make target, whatever the
-    // manifest says of its kind.
+    // What an iPXE loader or a boot medium is follows from its path, by which firmware and people get it, and what a
+    // loader is also from its make target, whatever the manifest says of its kind.
+    let name = in_root_or_site(&file.path);
+    let of_path = || name.parse().ok().filter(|_| file.ipxe.is_some() || file.kind != file_kind::FileKind::Data);
     let of_target = || file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
-    let of_path = || at(&file.path).filter(|_| file.ipxe.is_some() || file.kind != file_kind::FileKind::Data);
-    let loader = of_path().or_else(of_target);
-    let (kind, arch) =
-        loader.map(file_kind::loader_kind).map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch)));
+    let medium = Medium::ALL.into_iter().find(|medium| file.ipxe.is_some() && medium.file_name() == name);
+    let (kind, arch) = match medium {
+        Some(medium) => (medium.file_kind(), None),
+        None => of_path()
+            .or_else(of_target)
+            .map(file_kind::loader_kind)
+            .map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch))),
+    };
     let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
 }
 
-/// Returns the loader that a tree has at `path`, in its root or in the folder of a site.
-fn at(path: &Utf8Path) -> Option<Loader> {
+/// Returns the rest of `path` in the folder of its site, or in the root of the tree.
+fn in_root_or_site(path: &Utf8Path) -> &str {
     let site = path.strip_prefix("sites").ok().and_then(|path| path.as_str().split_once('/'));
-    site.map_or(path.as_str(), |(_, rest)| rest).parse().ok()
+    site.map_or(path.as_str(), |(_, rest)| rest)
 }
 
 #[cfg(test)]

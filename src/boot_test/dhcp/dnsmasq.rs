@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::offer::Offer;
 use crate::base::quote::{Language, Unquotable};
 use crate::boot_test::boot_event::BootEvent;
-use crate::boot_test::case::NetworkBoot;
+use crate::boot_test::case::BootSource;
 use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
 use crate::boot_test::network::{DhcpSetup, TestNetwork};
@@ -34,9 +34,9 @@ const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unquotable> {
     let loader = Language::Dnsmasq.quote(&offer.loader)?;
     // Firmware takes an offer for HTTP Boot from a server that says this in option 60.
-    let http = match offer.network_boot {
-        NetworkBoot::Pxe => "",
-        NetworkBoot::Http => "dhcp-vendorclass=set:http,HTTPClient\ndhcp-option-force=tag:http,60,HTTPClient\n",
+    let http = match offer.boot_source {
+        BootSource::Pxe | BootSource::Medium(_) => "",
+        BootSource::Http => "dhcp-vendorclass=set:http,HTTPClient\ndhcp-option-force=tag:http,60,HTTPClient\n",
     };
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
@@ -132,8 +132,8 @@ mod tests {
     use crate::boot_test::dhcp::SERVED;
 
     fn offering(loader: &str) -> Offer {
-        let network_boot = NetworkBoot::Pxe;
-        Offer { loader: loader.into(), network_boot, root_path: None, second_nic_root_path: None }
+        let boot_source = BootSource::Pxe;
+        Offer { loader: loader.into(), boot_source, root_path: None, second_nic_root_path: None }
     }
 
     #[test]

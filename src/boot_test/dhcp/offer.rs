@@ -1,6 +1,6 @@
 //! DHCP options for machines, and the TFTP folder that they refer to.
 
-use crate::boot_test::case::NetworkBoot;
+use crate::boot_test::case::BootSource;
 
 /// TFTP root, in the server's working directory. All paths are relative to that directory, or go through the kernel's
 /// name for it (`/proc/self/cwd`), so no character of a path has a special meaning in the configuration or the log.
@@ -12,7 +12,7 @@ pub struct Offer {
     /// Option 67: the loader's path in the TFTP folder, or its URL for HTTP Boot.
     pub loader: String,
     /// How firmware is meant to fetch it.
-    pub network_boot: NetworkBoot,
+    pub boot_source: BootSource,
     /// Option 17 from the start.
     pub root_path: Option<String>,
     /// Option 17 in the network of a second card; `None` if the machine has one card only.

@@ -41,6 +41,14 @@ impl fmt::Display for Plan {
                         )?;
                     }
                 }
+                ContentSource::Medium(planned) => {
+                    sited += usize::from(planned.site.name.is_some());
+                    if planned.site.name.is_none() || sited <= SHOWN {
+                        let parts = planned.parts().map(|part| part.loader.as_str()).collect::<Vec<_>>().join(", ");
+                        let (source, slot) = (planned.site.source(), planned.site.slot_sha256.short());
+                        writeln!(f, "  {path} = {} with {parts} with {source} (slot {slot})", planned.medium)?;
+                    }
+                }
                 ContentSource::Other(Other::Linked { loader, config, .. }) => {
                     writeln!(f, "  {path} = what is linked into {loader}, configuration `{config}`")?;
                 }
@@ -53,6 +61,6 @@ impl fmt::Display for Plan {
             }
         }
         let more = sited.saturating_sub(SHOWN);
-        if more > 0 { writeln!(f, "  and {} of sites more", count(more, "loader")) } else { Ok(()) }
+        if more > 0 { writeln!(f, "  and {} of sites more", count(more, "file")) } else { Ok(()) }
     }
 }

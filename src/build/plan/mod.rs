@@ -4,7 +4,7 @@
 mod display;
 mod object_inputs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,6 +16,7 @@ use crate::config::pins::{MemberPin, Pins};
 use crate::config::sites::{Site, Sites};
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::Patch;
+use crate::loader::medium::Medium;
 use crate::loader::target::{Loader, Platform};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain::Toolchain;
@@ -82,8 +83,21 @@ pub struct PlannedFile<'p> {
 pub enum ContentSource<'p> {
     /// A stamped loader.
     Stamped(Stamped<'p>),
+    /// A boot medium.
+    Medium(PlannedMedium<'p>),
     /// A file other than an iPXE loader.
     Other(&'p Other),
+}
+
+impl<'p> ContentSource<'p> {
+    /// Returns the site whose script the file runs, or the root of the tree.
+    #[must_use]
+    pub fn site(&self) -> Option<&'p Site> {
+        match self {
+            Self::Stamped(Stamped { site, .. }) | Self::Medium(PlannedMedium { site, .. }) => Some(site),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// A loader with an embedded script.
@@ -95,6 +109,24 @@ pub struct Stamped<'p> {
     pub base: Sha256Digest,
     /// Owning site, or the root of the tree.
     pub site: &'p Site,
+}
+
+/// A boot medium with loaders that have an embedded script.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedMedium<'p> {
+    /// The kind of medium.
+    pub medium: Medium,
+    /// Owning site, or the root of the tree.
+    pub site: &'p Site,
+    bases: &'p BTreeMap<Loader, Sha256Digest>,
+}
+
+impl<'p> PlannedMedium<'p> {
+    /// Returns the loaders on it.
+    pub fn parts(&self) -> impl Iterator<Item = Stamped<'p>> {
+        let Self { medium, site, bases } = *self;
+        medium.parts(&site.loaders).into_iter().map(move |loader| Stamped { loader, base: bases[&loader], site })
+    }
 }
 
 /// A file other than an iPXE loader.
@@ -163,8 +195,31 @@ impl Plan {
     pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
         self.files().filter_map(|PlannedFile { path, origin }| match origin {
             ContentSource::Stamped(loader) => Some((path, loader)),
-            ContentSource::Other(_) => None,
+            ContentSource::Medium(_) | ContentSource::Other(_) => None,
         })
+    }
+
+    /// Returns the pinned syslinux files that the tree has, or that its boot media are made with.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberPin> {
+        let of_tree = self
+            .others
+            .iter()
+            .filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });
+        let media: BTreeSet<Medium> = self.sites().flat_map(|site| site.media.iter().copied()).collect();
+        let mut members: Vec<MemberPin> = of_tree.cloned().collect();
+        for member in media.into_iter().flat_map(|medium| self.members_of(medium)) {
+            if !members.contains(member) {
+                members.push(member.clone());
+            }
+        }
+        members
+    }
+
+    /// Returns the pinned syslinux files that a `medium` is made with.
+    pub fn members_of(&self, medium: Medium) -> impl Iterator<Item = &MemberPin> {
+        let pinned = self.inputs.pins.syslinux.members.iter();
+        pinned.filter(move |member| medium.members().contains(&&*member.name))
     }
 
     /// Returns the files other than iPXE loaders, sorted bytewise by path.
@@ -180,7 +235,7 @@ impl Plan {
     /// Returns the number of files.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.others.len() + self.sites().map(|site| site.loaders.len()).sum::<usize>()
+        self.others.len() + self.sites().map(|site| site.loaders.len() + site.media.len()).sum::<usize>()
     }
 
     /// Returns whether there are no files.
@@ -191,15 +246,20 @@ impl Plan {
 }
 
 impl SiteBases {
-    /// Returns the loaders, sorted bytewise by path.
+    /// Returns the loaders and the boot media, sorted bytewise by path.
     fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
         let Self { site, bases } = self;
-        let mut loaders = site.loaders.to_vec();
-        loaders.sort_unstable_by_key(|loader| loader.as_str());
-        loaders.into_iter().map(|loader| PlannedFile {
-            path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
-            origin: ContentSource::Stamped(Stamped { loader, base: bases[&loader], site }),
-        })
+        let loader = |loader: &Loader| {
+            (loader.as_str(), ContentSource::Stamped(Stamped { loader: *loader, base: bases[loader], site }))
+        };
+        let medium = |medium: &Medium| {
+            (medium.file_name(), ContentSource::Medium(PlannedMedium { medium: *medium, site, bases }))
+        };
+        let mut files: Vec<_> = site.loaders.iter().map(loader).chain(site.media.iter().map(medium)).collect();
+        files.sort_unstable_by_key(|(name, _)| *name);
+        files
+            .into_iter()
+            .map(|(name, origin)| PlannedFile { path: paths::loader_in_tree(site.name.as_deref(), name), origin })
     }
 }
 
@@ -225,18 +285,20 @@ struct BaseResolver<'i> {
 }
 
 /// Properties that determine which bases a site needs: the address of its configuration in memory, the size of its
-/// slots, and its loaders.
-type BaseGroup = (usize, SlotSize, Vec<Loader>);
+/// slots, and its loaders with those on its boot media.
+type BaseGroup = (usize, SlotSize, BTreeSet<Loader>);
 
 impl BaseResolver<'_> {
     /// Returns the keys of the bases that `site` needs.
     fn bases(&mut self, site: &Site) -> Arc<BTreeMap<Loader, Sha256Digest>> {
-        let group = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
+        let on_media = site.media.iter().flat_map(|medium| medium.parts(&site.loaders));
+        let loaders: BTreeSet<Loader> = site.loaders.iter().copied().chain(on_media).collect();
+        let group = (Arc::as_ptr(&site.config) as usize, site.slot, loaders.clone());
         if let Some(known) = self.known.get(&group) {
             return Arc::clone(known);
         }
         let config = site.config.digest();
-        let keys = site.loaders.iter().map(|loader| {
+        let keys = loaders.into_iter().map(|loader| {
             let platform = loader.platform();
             let build = self.builds.entry((config, platform)).or_insert_with(|| {
                 let Inputs { pins, patches, toolchain } = self.inputs;
@@ -244,9 +306,9 @@ impl BaseResolver<'_> {
                 let (key, config) = (inputs.digest(), Arc::clone(&site.config));
                 Build { platform, config, inputs, key, bases: BTreeMap::new() }
             });
-            let key = base_key(build.key, site.slot, *loader);
-            build.bases.entry(site.slot).or_default().insert(*loader, key);
-            (*loader, key)
+            let key = base_key(build.key, site.slot, loader);
+            build.bases.entry(site.slot).or_default().insert(loader, key);
+            (loader, key)
         });
         let bases = Arc::new(keys.collect());
         self.known.insert(group, Arc::clone(&bases));
@@ -255,7 +317,7 @@ impl BaseResolver<'_> {
 }
 
 /// Version of the cached form of a base. Raise it whenever that changes, or the content of a base's slot does.
-const BASE: u32 = 1;
+const BASE: u32 = 2;
 
 /// Returns the digest that identifies a base.
 fn base_key(objects: Sha256Digest, slot: SlotSize, loader: Loader) -> Sha256Digest {

@@ -17,7 +17,7 @@ use crate::loader::file_kind::FileKind;
 use crate::loader::target::{Arch, DriverSet, Loader, Platform};
 use crate::serve::boot_order::{BootOrder, FirmwareAnswer};
 use crate::serve::server_config::{ConfigFile, ServerKind};
-use crate::tree::manifest::ManifestEntry;
+use crate::tree::manifest::{Embedded, ManifestEntry};
 
 /// Content of an index page.
 #[derive(Debug)]
@@ -140,6 +140,10 @@ fn words(file: &ManifestEntry) -> String {
     let machine = match (file.kind, file.arch) {
         (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => "BIOS".to_owned(),
         (FileKind::EfiApplication, arch) => format!("UEFI, {}", arch_words(arch.unwrap_or(Arch::X86_64))),
+        (FileKind::IsoImage, _) => return format!("a CD to boot from: {}", machines(file)),
+        (FileKind::DiskImage, _) => return format!("a USB stick to boot from: {}", machines(file)),
+        (FileKind::ZipArchive, _) => return format!("for a machine's own EFI partition: {}", machines(file)),
+        (FileKind::LinuxKernel, _) => return "for a boot loader on a disk".to_owned(),
         (FileKind::SyslinuxModule, _) => return "for a loader of syslinux".to_owned(),
         (FileKind::Text, _) if file.path.extension() == Some("ipxe") => {
             return "a script for iPXE: what machines boot".to_owned();
@@ -154,6 +158,16 @@ fn words(file: &ManifestEntry) -> String {
         Err(_) => ": syslinux",
     };
     format!("{machine}{drives}")
+}
+
+/// Lists the machines that a boot medium is for.
+fn machines(file: &ManifestEntry) -> String {
+    let loaders = file.ipxe.iter().flat_map(Embedded::loaders);
+    let machine = |loader: Loader| match loader.platform() {
+        Platform::Bios => "BIOS".to_owned(),
+        platform => format!("UEFI on {}", arch_words(platform.arch())),
+    };
+    loaders.map(machine).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the name of a CPU as people write it.

@@ -10,7 +10,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::progress::{Muted, Progress};
-use netboot_loaders::boot_test::case::{Case, Intent, NetworkBoot};
+use netboot_loaders::boot_test::case::{BootSource, Case, Intent};
 use netboot_loaders::boot_test::daemon::{Daemon, WebServer};
 use netboot_loaders::boot_test::expected_console::expectation;
 use netboot_loaders::boot_test::machine::Accelerator;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         sample: Some(args.sample),
         two_cards: args.cards > 1,
         nic: args.nic,
-        http_boot: args.http_boot || args.cases.iter().any(|case| case.ends_with(NetworkBoot::HTTP)),
+        http_boot: args.http_boot || args.cases.iter().any(|case| case.ends_with(BootSource::HTTP)),
     };
     let mut network = match &args.network {
         None => TestNetwork::default(),

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_script::Feature;
 
 use super::ipxe_config::{self, IpxeConfig};
+use super::pins::SyslinuxPin;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Located, Table};
@@ -16,6 +17,7 @@ use super::trust::{self, RefusedCertificate};
 use crate::base::diagnostic::{Diagnostic, Location};
 use crate::base::fs;
 use crate::base::paths::ProjectPaths;
+use crate::loader::medium::Medium;
 use crate::loader::target::Loader;
 use crate::stamp::slot::SlotSize;
 
@@ -23,6 +25,8 @@ use crate::stamp::slot::SlotSize;
 pub(super) struct ResolvedSite {
     /// The site's loaders.
     pub loaders: Arc<[Loader]>,
+    /// The site's boot media.
+    pub media: Arc<[Medium]>,
     /// The template of the embedded script.
     pub template: Arc<Template>,
     /// The build configuration.
@@ -44,6 +48,8 @@ type Shared = (Trust, Option<Arc<IpxeConfig>>);
 /// All files read so far.
 pub(super) struct Assets<'p> {
     project: &'p ProjectPaths,
+    /// The syslinux files that media can be made with.
+    syslinux: &'p SyslinuxPin,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
@@ -66,9 +72,10 @@ const MAX_CERTIFICATE: u64 = 64 << 10;
 const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Assets<'p> {
-    pub(super) fn new(project: &'p ProjectPaths) -> Self {
+    pub(super) fn new(project: &'p ProjectPaths, syslinux: &'p SyslinuxPin) -> Self {
         Self {
             project,
+            syslinux,
             templates: BTreeMap::new(),
             configs: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -103,7 +110,25 @@ impl<'p> Assets<'p> {
         let template = self.template(table, site_table.script.as_ref()?);
         let slot = site_table.slot.unwrap_or(SlotSize::DEFAULT);
         let (loaders, template, config) = (site_table.loaders?, template?, config?);
-        Some(ResolvedSite { loaders, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
+        let media = site_table.media.map_or_else(|| Arc::from([]), |media| self.media(table, media, &loaders));
+        Some(ResolvedSite { loaders, media, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
+    }
+
+    /// Returns the `media`, after checking that they can be made for the machines that boot `loaders`.
+    fn media(&self, table: &Table<'_>, media: Located<Arc<[Medium]>>, loaders: &[Loader]) -> Arc<[Medium]> {
+        let Located { value: media, location } = media;
+        for medium in &*media {
+            if medium.parts(loaders).is_empty() {
+                let message = format!("`{medium}` is for UEFI, and `loaders` has none for it");
+                table.report(location.finding(message, "add a loader to `loaders`, as in `ipxe.efi`"));
+            }
+            let pinned = |name: &&&str| self.syslinux.members.iter().any(|member| member.name == **name);
+            for name in medium.members().iter().filter(|name| !pinned(name)) {
+                let message = format!("`{medium}` is made with `{name}`, which is not pinned");
+                table.report(location.finding(message, "add it to vendor/pins.toml, as [[syslinux.member]]"));
+            }
+        }
+        media
     }
 
     /// Returns the path of a file or folder as diagnostics show it.

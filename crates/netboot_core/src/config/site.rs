@@ -9,6 +9,7 @@ use super::ipxe_config::IpxeConfig;
 use super::script::Script;
 use super::template::{Template, Vars};
 use crate::digest::Sha256Digest;
+use crate::loader::medium::Medium;
 use crate::loader::target::Loader;
 use crate::stamp::slot::{Slot, SlotSize};
 
@@ -20,6 +21,8 @@ pub struct Site {
     pub name: Option<String>,
     /// The site's loaders.
     pub loaders: Arc<[Loader]>,
+    /// The site's boot media.
+    pub media: Arc<[Medium]>,
     /// The build configuration.
     pub config: Arc<IpxeConfig>,
     /// The size of the slot for the script.
@@ -36,6 +39,7 @@ impl Site {
         Self {
             name: name.map(str::to_owned),
             loaders: Arc::clone(&setup.loaders),
+            media: Arc::clone(&setup.media),
             config: Arc::clone(&setup.config),
             slot: slot.size(),
             slot_sha256: slot.digest(),

@@ -8,6 +8,7 @@ use camino::{Utf8Component, Utf8PathBuf};
 use super::template::{self, Common};
 use super::toml::{Located, Table};
 use crate::base::diagnostic::{Diagnostic, Location};
+use crate::loader::medium::Medium;
 use crate::loader::target::Loader;
 use crate::printable::printable;
 use crate::stamp::slot::SlotSize;
@@ -23,6 +24,8 @@ const MAX_TRUST: usize = 256;
 pub(super) struct SiteTable {
     /// The loaders.
     pub loaders: Option<Arc<[Loader]>>,
+    /// The boot media.
+    pub media: Option<Located<Arc<[Medium]>>>,
     /// The file of the script's template.
     pub script: Option<Located<Utf8PathBuf>>,
     /// The name of the build configuration.
@@ -53,6 +56,7 @@ impl SiteTable {
         });
         Self {
             loaders: loaders(table),
+            media: media(table),
             script: safe_path(table, "script"),
             config: table.string("config"),
             trust,
@@ -65,6 +69,7 @@ impl SiteTable {
     pub(super) fn over(self, base: &Self) -> Self {
         Self {
             loaders: self.loaders.or_else(|| base.loaders.clone()),
+            media: self.media.or_else(|| base.media.clone()),
             script: self.script.or_else(|| base.script.clone()),
             config: self.config.or_else(|| base.config.clone()),
             trust: self.trust.or_else(|| base.trust.clone()),
@@ -86,6 +91,24 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
         loaders.push(loader);
     }
     Some(loaders.into())
+}
+
+fn media(table: &Table<'_>) -> Option<Located<Arc<[Medium]>>> {
+    let list = table.strings("media")?;
+    let mut media = Vec::new();
+    for Located { value: name, location } in list.value {
+        let medium = name.parse::<Medium>().map_err(|_| {
+            let known = Medium::ALL.map(|medium| format!("`{medium}`")).join(", ");
+            let message = format!("found `{}`, wanted a kind of boot medium", printable(&name));
+            location.finding(message, format!("choose from {known}"))
+        });
+        let Some(medium) = table.accept(medium) else { continue };
+        if media.contains(&medium) {
+            table.report(location.finding(format!("lists `{medium}` twice"), "remove one of them"));
+        }
+        media.push(medium);
+    }
+    Some(Located { value: media.into(), location: list.location })
 }
 
 fn vars(table: &Table<'_>) -> BTreeMap<String, Located<String>> {

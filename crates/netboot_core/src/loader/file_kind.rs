@@ -18,6 +18,14 @@ pub enum FileKind {
     PxelinuxNbp,
     /// A syslinux module (ELF).
     SyslinuxModule,
+    /// A Linux kernel for x86, or a loader in its form.
+    LinuxKernel,
+    /// An image of a CD (ISO 9660).
+    IsoImage,
+    /// An image of a disk, with a boot sector.
+    DiskImage,
+    /// A zip archive.
+    ZipArchive,
     /// A text.
     Text,
     /// Data that is identified only by its digest.
@@ -31,6 +39,10 @@ impl fmt::Display for FileKind {
             Self::IpxeNbp => "an iPXE network boot program",
             Self::PxelinuxNbp => "a PXELINUX network boot program",
             Self::SyslinuxModule => "a syslinux module",
+            Self::LinuxKernel => "a Linux kernel",
+            Self::IsoImage => "an image of a CD",
+            Self::DiskImage => "an image of a disk",
+            Self::ZipArchive => "a zip archive",
             Self::Text => "a text",
             Self::Data => "data",
         })
@@ -67,10 +79,22 @@ pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
             Some((FileKind::PxelinuxNbp, Some(Arch::I386)))
         }
         [0x7f, b'E', b'L', b'F', ..] => elf_arch(content).map(|arch| (FileKind::SyslinuxModule, Some(arch))),
+        [b'P', b'K', 3, 4, ..] => Some((FileKind::ZipArchive, None)),
+        image if has(image, 0x8001, b"CD001") => Some((FileKind::IsoImage, None)),
+        kernel if has(kernel, 0x202, b"HdrS") => Some((FileKind::LinuxKernel, Some(Arch::I386))),
+        // A jump over the parameters of a file system, and the mark of a boot sector.
+        [0xeb, _, 0x90, ..] if has(content, 510, &[0x55, 0xaa]) => Some((FileKind::DiskImage, None)),
+        // Master boot record of syslinux.
+        [0x33, 0xc0, 0xfa, ..] if has(content, 510, &[0x55, 0xaa]) => Some((FileKind::DiskImage, None)),
         [b'<', ..] | [] => None,
         text if std::str::from_utf8(text).is_ok_and(|text| !text.contains('\0')) => Some((FileKind::Text, None)),
         _ => None,
     }
+}
+
+/// Checks whether `content` has `part` at `offset`.
+fn has(content: &[u8], offset: usize, part: &[u8]) -> bool {
+    content.get(offset..).is_some_and(|rest| rest.starts_with(part))
 }
 
 fn u16_at(content: &[u8], offset: usize) -> Option<u16> {
@@ -125,7 +149,11 @@ pub fn describe(content: &[u8]) -> String {
 #[must_use]
 pub fn loader_kind(loader: Loader) -> (FileKind, Arch) {
     let platform = loader.platform();
-    let kind = if platform == Platform::Bios { FileKind::IpxeNbp } else { FileKind::EfiApplication };
+    let kind = match platform {
+        Platform::Bios if loader.is_kernel() => FileKind::LinuxKernel,
+        Platform::Bios => FileKind::IpxeNbp,
+        _ => FileKind::EfiApplication,
+    };
     (kind, platform.arch())
 }
 

@@ -2,12 +2,13 @@
 //!
 //! [`link_map`] reads the linker's output. [`linked_objects`] is the list of linked objects in a tree and in the
 //! baseline. [`packed`] unpacks BIOS loaders, [`image`] finds sections, and [`facts`] reads the properties that the
-//! bytes of a loader reveal without linker output.
+//! bytes of a loader reveal without linker output. [`medium`] lists what loaders are put on.
 
 pub mod facts;
 pub mod file_kind;
 pub mod image;
 pub mod link_map;
 pub mod linked_objects;
+pub mod medium;
 pub mod packed;
 pub mod target;

@@ -178,6 +178,10 @@ closed_set! {
         IpxeLegacyEfi = "ipxe-legacy.efi",
         /// UEFI, through the firmware's own network driver (SNP), on the card that it was loaded from.
         SnponlyEfi = "snponly.efi",
+        /// Like [`Loader::IpxePxe`], in the form of a Linux kernel, for boot media.
+        IpxeLkrn = "ipxe.lkrn",
+        /// Like [`Loader::IpxeLegacyPxe`], in the form of a Linux kernel, for boot media.
+        IpxeLegacyLkrn = "ipxe-legacy.lkrn",
         /// Like [`Loader::IpxeEfi`], for 32-bit x86.
         I386IpxeEfi = "i386/ipxe.efi",
         /// Like [`Loader::SnponlyEfi`], for 32-bit x86.
@@ -223,15 +227,16 @@ pub enum DriverSet {
 }
 
 impl Loader {
-    /// Finds the loader called `name`.
+    /// Finds the loader called `name` that machines can load over the network.
     ///
     /// # Errors
     ///
     /// Returns a message and a remedy.
     pub fn named(name: &str) -> Result<Self, (String, String)> {
-        name.parse().map_err(|_| {
+        name.parse().ok().filter(|loader: &Self| !loader.is_kernel()).ok_or_else(|| {
             let listed = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
-            let all = listed(&mut Self::ALL.iter().filter(|it| it.folder().is_empty()).map(|it| format!("`{it}`")));
+            let ours = |it: &&Self| it.folder().is_empty() && !it.is_kernel();
+            let all = listed(&mut Self::ALL.iter().filter(ours).map(|it| format!("`{it}`")));
             let mut folders: Vec<&str> = Self::ALL.iter().map(|it| it.folder()).filter(|it| !it.is_empty()).collect();
             folders.dedup();
             let folders = listed(&mut folders.iter().map(|folder| format!("`{folder}/`")));
@@ -244,6 +249,12 @@ impl Loader {
     #[must_use]
     pub fn of_target(target: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|loader| loader.target() == target)
+    }
+
+    /// Checks whether it has the form of a Linux kernel, which a boot loader on a disk starts.
+    #[must_use]
+    pub fn is_kernel(self) -> bool {
+        matches!(self, Self::IpxeLkrn | Self::IpxeLegacyLkrn)
     }
 
     /// Returns the folder that it is in; empty for those in the root of the tree.
@@ -276,7 +287,7 @@ impl Loader {
     pub fn drivers(self) -> DriverSet {
         match self.file_name() {
             "undionly.kpxe" | "snponly.efi" => DriverSet::Firmware,
-            "ipxe-legacy.pxe" | "ipxe-legacy.efi" => DriverSet::AllButUsb,
+            "ipxe-legacy.pxe" | "ipxe-legacy.lkrn" | "ipxe-legacy.efi" => DriverSet::AllButUsb,
             _ => DriverSet::All,
         }
     }
@@ -307,10 +318,13 @@ mod tests {
     #[test]
     fn a_loader_runs_on_the_platform_of_its_folder() {
         let of = |platform| Loader::ALL.into_iter().filter(|loader| loader.platform() == platform).collect::<Vec<_>>();
-        assert_eq!(of(Platform::Bios), [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeLegacyPxe]);
+        let kernels = [Loader::IpxeLkrn, Loader::IpxeLegacyLkrn];
+        let bios = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeLegacyPxe];
+        assert_eq!(of(Platform::Bios), [&bios[..], &kernels].concat());
         assert_eq!(of(Platform::EfiX64), [Loader::IpxeEfi, Loader::IpxeLegacyEfi, Loader::SnponlyEfi]);
         for platform in Platform::ALL {
-            let mut drivers = of(platform).into_iter().map(Loader::drivers).collect::<Vec<_>>();
+            let mut drivers =
+                of(platform).into_iter().filter(|it| !it.is_kernel()).map(Loader::drivers).collect::<Vec<_>>();
             drivers.sort_by_key(|drivers| *drivers as u8);
             assert_eq!(drivers, [DriverSet::All, DriverSet::AllButUsb, DriverSet::Firmware], "{platform}");
         }
@@ -318,7 +332,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_those_that_exist() {
+        assert!(Loader::named("ipxe.lkrn").unwrap_err().0.starts_with("found `ipxe.lkrn`, "));
         let (message, help) = Loader::named("aarch64/ipxe.efi").unwrap_err();
+        assert!(!help.contains("lkrn"), "{help}");
         assert_eq!(message, "found `aarch64/ipxe.efi`, wanted the name of an iPXE loader");
         assert!(help.starts_with("choose from `ipxe.pxe`, `ipxe.efi`, ") && help.contains("`arm64/`"), "{help}");
     }

@@ -18,6 +18,7 @@ use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
+use crate::loader::medium::Medium;
 use crate::loader::target::Arch;
 
 /// The tools that a build uses.
@@ -60,10 +61,24 @@ impl Toolchain {
         valid.then_some(known).inspect(|_| fs::touch(&record))
     }
 
+    /// Returns the tools that affect a `medium` made of given loaders.
+    pub fn of_medium(&self, medium: Medium) -> impl Iterator<Item = &Tool> {
+        self.tools.iter().filter(move |tool| needs::affects_medium(&tool.name, medium))
+    }
+
+    /// Returns the folders in which the tools were found, a list like `PATH`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns the tools that affect loaders for `arch`. The tool that only reads certificates counts only with `trust`.
     pub fn relevant(&self, arch: Arch, trust: bool) -> impl Iterator<Item = &Tool> {
-        let counts =
-            move |tool: &&Tool| cross::affects(&tool.name, arch) && (trust || tool.name != needs::OPENSSL.name);
+        let counts = move |tool: &&Tool| {
+            cross::affects(&tool.name, arch)
+                && (trust || tool.name != needs::OPENSSL.name)
+                && !needs::is_for_media(&tool.name)
+        };
         self.tools.iter().filter(counts)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cross::{self, CrossCompiler, OLDEST_GCC};
 use super::need::{Need, Probe};
+use crate::loader::medium::Medium;
 use crate::loader::target::{Arch, Platform};
 
 /// Prefix of the host's own programs.
@@ -85,6 +86,47 @@ pub(super) const OPENSSL: Need = Need {
     packages: ["openssl"; 5],
     test: Probe::Program("openssl", &["version"], "SSL"),
 };
+/// Program that writes CDs.
+const XORRISO: Need = Need {
+    name: "xorriso",
+    purpose: "writes CDs, through iPXE's genfsimg",
+    packages: ["xorriso", "xorriso", "libisoburn", "xorriso", "xorriso"],
+    test: Probe::Program("xorrisofs", &["--version"], "xorriso"),
+};
+/// Programs that write FAT file systems.
+const MTOOLS: Need = Need {
+    name: "mtools",
+    purpose: "writes FAT file systems, through iPXE's genfsimg",
+    packages: ["mtools"; 5],
+    test: Probe::Program("mtools", &["--version"], "mtools"),
+};
+/// Program that makes a disk bootable.
+const SYSLINUX: Need = Need {
+    name: "syslinux installer",
+    purpose: "lets a BIOS start a USB stick, through iPXE's genfsimg",
+    packages: ["syslinux", "syslinux", "syslinux", "syslinux", "syslinux"],
+    test: Probe::Program("syslinux", &["--version"], "syslinux"),
+};
+
+/// Returns the needs of making a `medium`.
+fn of_medium(medium: Medium) -> &'static [Need] {
+    match medium {
+        Medium::Iso => &[XORRISO, MTOOLS],
+        Medium::Usb => &[MTOOLS, SYSLINUX],
+        Medium::Esp => &[],
+    }
+}
+
+/// Checks whether the tool `name` writes media, and so does not affect loaders.
+pub(super) fn is_for_media(name: &str) -> bool {
+    [XORRISO, MTOOLS, SYSLINUX].iter().any(|need| need.name == name)
+}
+
+/// Checks whether the tool `name` affects a `medium` made of given loaders.
+pub(super) fn affects_medium(name: &str, medium: Medium) -> bool {
+    of_medium(medium).iter().any(|need| need.name == name)
+}
+
 /// SSH server that receives the tests' deployments.
 const SSH_SERVER: Need = Need {
     name: "sshd",
@@ -115,6 +157,8 @@ pub struct BuildScope {
     pub trust: bool,
     /// The CPUs that it compiles for.
     pub archs: BTreeSet<Arch>,
+    /// The boot media that it makes.
+    pub media: BTreeSet<Medium>,
 }
 
 /// Returns the needs of a build of `scope`.
@@ -125,13 +169,19 @@ pub fn build(scope: &BuildScope) -> Vec<Need> {
     let mut cross: Vec<&CrossCompiler> = scope.archs.iter().filter_map(|arch| CrossCompiler::of(*arch)).collect();
     cross.dedup();
     needs.extend(cross.into_iter().flat_map(CrossCompiler::needs));
+    for need in scope.media.iter().flat_map(|medium| of_medium(*medium)) {
+        if !needs.contains(need) {
+            needs.push(*need);
+        }
+    }
     needs
 }
 
 /// Returns the needs of the checks. A check with an unmet need is skipped and reported.
 #[must_use]
 pub fn check() -> Vec<Need> {
-    let mut needs = build(&BuildScope { trust: true, archs: [Arch::X86_64, Arch::Arm64].into() });
+    let mut needs =
+        build(&BuildScope { trust: true, archs: [Arch::X86_64, Arch::Arm64].into(), media: Medium::ALL.into() });
     needs.extend(boot_test());
     needs.extend(variations());
     needs.extend([servers(), tree_servers(), deploy()].concat());

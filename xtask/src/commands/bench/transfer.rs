@@ -9,7 +9,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
-use netboot_loaders::boot_test::case::{NetworkBoot, NicModel, NicSetup};
+use netboot_loaders::boot_test::case::{BootSource, NicModel, NicSetup};
 use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine, MachineSetup};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -123,7 +123,7 @@ impl Lane<'_> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
         let offer = Offer {
             loader: loader_in_tree(site, loader).into_string(),
-            network_boot: NetworkBoot::Pxe,
+            boot_source: BootSource::Pxe,
             root_path: None,
             second_nic_root_path: None,
         };
@@ -152,12 +152,7 @@ impl Lane<'_> {
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
         let _machine = Machine::start(
-            MachineSetup {
-                platform,
-                nics: NicSetup::Single,
-                nic: NicModel::default(),
-                network_boot: offer.network_boot,
-            },
+            MachineSetup { platform, nics: NicSetup::Single, nic: NicModel::default(), boot_source: offer.boot_source },
             machine_of(tools, platform)?,
             Accelerator::Tcg,
             folder,

@@ -165,7 +165,7 @@ impl Cache {
     /// Name prefix of folders with the files that a variation needs.
     pub const SETTINGS: &str = "for-";
 
-    /// Returns the folder in which another program packs loaders.
+    /// Returns the folder in which other programs pack loaders and make boot media.
     #[must_use]
     pub fn stamping(&self) -> Utf8PathBuf {
         self.0.join("stamping")
@@ -300,7 +300,7 @@ pub struct BasePaths(Utf8PathBuf);
 
 impl BasePaths {
     /// Names of all files of a base.
-    pub const NAMES: [&str; 5] = ["image", "zinfo", "zbin", "linked-objects.txt", "record.json"];
+    pub const NAMES: [&str; 6] = ["image", "zinfo", "zbin", "genfsimg", "linked-objects.txt", "record.json"];
 
     /// Returns the image that a script is put into.
     #[must_use]
@@ -318,6 +318,12 @@ impl BasePaths {
     #[must_use]
     pub fn zbin(&self) -> Utf8PathBuf {
         self.0.join("zbin")
+    }
+
+    /// Returns the script that makes boot media.
+    #[must_use]
+    pub fn genfsimg(&self) -> Utf8PathBuf {
+        self.0.join("genfsimg")
     }
 
     /// Returns the list of the objects linked into the base.
