@@ -125,8 +125,8 @@ impl Config {
         let pins = Pins::read(project)?;
         pins.ipxe.warning().into_iter().for_each(|warning| progress.warn(warning));
         // A hundred thousand sites take seconds.
-        let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
-        let read = detached_on_cancel(progress, move || Sites::read(&paths, &syslinux, &options));
+        let (paths, pinned, options) = (project.clone(), pins.clone(), options.clone());
+        let read = detached_on_cancel(progress, move || Sites::read(&paths, &pinned, &options));
         let sites = read.ok_or(Error::Cancelled)??;
         sites.warnings.iter().for_each(|warning| progress.warn(warning.clone()));
         let references = ReferenceBuild::read_all(project)?;

@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let path = SCENE.project.scripts().join("fuzzed.csv");
     std::fs::write(&path, data).unwrap();
     let options = Options { inventories: vec![path], relink: true };
-    if let Err(error) = Sites::read(&SCENE.project, &SCENE.pins.syslinux, &options) {
+    if let Err(error) = Sites::read(&SCENE.project, &SCENE.pins, &options) {
         assert!(!error.to_string().is_empty());
     }
 });

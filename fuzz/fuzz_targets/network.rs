@@ -12,7 +12,7 @@ use shared::Scene;
 
 static SCENE: LazyLock<(Scene, Sites)> = LazyLock::new(|| {
     let scene = Scene::new();
-    let sites = Sites::read(&scene.project, &scene.pins.syslinux, &Options::default()).unwrap();
+    let sites = Sites::read(&scene.project, &scene.pins, &Options::default()).unwrap();
     (scene, sites)
 });
 

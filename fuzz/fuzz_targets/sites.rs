@@ -13,7 +13,7 @@ static SCENE: LazyLock<Scene> = LazyLock::new(Scene::new);
 
 fuzz_target!(|data: &[u8]| {
     std::fs::write(SCENE.project.sites(), data).unwrap();
-    if let Err(error) = Sites::read(&SCENE.project, &SCENE.pins.syslinux, &Options::default()) {
+    if let Err(error) = Sites::read(&SCENE.project, &SCENE.pins, &Options::default()) {
         assert!(!error.to_string().is_empty());
     }
 });

@@ -1,6 +1,7 @@
-//! The commands of iPXE v2.0.0, and the build options that they need.
+//! The commands of iPXE v2.0.0, the build options that they need, and the releases that lack some of them.
 //!
-//! Source: `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
+//! Source: `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit; the `struct command`
+//! entries of v1.21.1 and v1.20.1.
 
 /// A kind of build, as far as builds differ in what they have by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +155,30 @@ const ALWAYS: &[&str] = &[
     "sync",
 ];
 
+/// The commands that v2.0.0 has and v1.21.1 does not, sorted. v1.20.1 and v1.21.1 have the same commands.
+const NEW_IN_2_0_0: &[&str] = &[
+    "fdt",
+    "form",
+    "iflinkwait",
+    "imgdecrypt",
+    "imgextract",
+    "imgmem",
+    "md4sum",
+    "present",
+    "sha224sum",
+    "sha256sum",
+    "sha384sum",
+    "sha512sum",
+    "shim",
+    "usbscan",
+];
+
+/// Returns the release that introduced `command`; `None` if 1.20.1 has it, or if iPXE has no such command.
+#[must_use]
+pub fn since(command: &str) -> Option<&'static str> {
+    NEW_IN_2_0_0.binary_search(&command).is_ok().then_some("2.0.0")
+}
+
 /// Returns the availability of `command`; `None` if iPXE has no such command.
 #[must_use]
 pub fn availability(command: &str) -> Option<Availability> {
@@ -176,6 +201,14 @@ mod tests {
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
         assert!(ALWAYS.is_sorted());
+    }
+
+    #[test]
+    fn a_command_of_2_0_0_alone_has_its_release() {
+        assert!(NEW_IN_2_0_0.is_sorted() && NEW_IN_2_0_0.iter().all(|name| availability(name).is_some()));
+        assert_eq!((since("iflinkwait"), since("sha256sum")), (Some("2.0.0"), Some("2.0.0")));
+        // 1.21.1 has these two of the digest commands.
+        assert_eq!((since("md5sum"), since("sha1sum"), since("chain"), since("wget")), (None, None, None, None));
     }
 
     /// Compares the table with what is linked into the loaders that have all drivers.
@@ -214,6 +247,9 @@ mod tests {
         let always = section("Commands of every build").split("\n\n").find(|part| part.starts_with('`')).unwrap();
         let words: Vec<&str> = always.split_whitespace().map(|word| word.trim_matches('`')).collect();
         assert_eq!(words, ALWAYS);
+        let new = section("Commands that are new in 2.0.0").split("\n\n").find(|part| part.starts_with('`')).unwrap();
+        let words: Vec<&str> = new.split_whitespace().map(|word| word.trim_matches('`')).collect();
+        assert_eq!(words, NEW_IN_2_0_0);
         for (name, availability) in CONDITIONAL.iter().filter(|(name, _)| *name != HTTPS) {
             let (heading, define) = match availability {
                 Availability::Always => continue,

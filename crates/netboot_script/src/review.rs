@@ -20,6 +20,8 @@ pub struct Flaw {
     pub remedy: String,
     /// The address at fault, which was found, if `message` begins with what was wanted.
     pub address: Option<String>,
+    /// The word that is not a command of iPXE 2.0.0, if that is the flaw.
+    pub unknown_command: Option<String>,
 }
 
 impl Flaw {
@@ -30,7 +32,7 @@ impl Flaw {
     }
 }
 
-/// A command or protocol that not every build supports.
+/// A command or protocol that not every build, or not every release of iPXE, supports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Feature {
     /// The line that uses it, counted from 1.
@@ -76,7 +78,8 @@ impl Review {
     }
 
     fn flaw(&mut self, line: usize, message: impl Into<String>, remedy: &str) {
-        self.flaws.push(Flaw { line, message: message.into(), remedy: remedy.into(), address: None });
+        let (message, remedy) = (message.into(), remedy.into());
+        self.flaws.push(Flaw { line, message, remedy, address: None, unknown_command: None });
     }
 
     /// Checks how the script begins and ends.
@@ -104,10 +107,13 @@ impl Review {
         let name = words.first().filter(plain);
         if let Some(name) = name {
             match commands::availability(name) {
-                None => {
-                    let message = format!("`{name}` is not a command of iPXE");
-                    self.flaw(line, message, "see https://ipxe.org/cmd for the commands");
-                }
+                None => self.flaws.push(Flaw {
+                    line,
+                    message: format!("`{name}` is not a command of iPXE"),
+                    remedy: "see https://ipxe.org/cmd for the commands".to_owned(),
+                    address: None,
+                    unknown_command: Some((*name).to_owned()),
+                }),
                 Some(availability) => self.feature(line, name, availability),
             }
         }
@@ -149,7 +155,7 @@ impl Review {
     fn address(&mut self, line: usize, word: &str, purpose: Option<Purpose>) {
         let mut flaw = |message: String, remedy: &str| {
             let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
-            self.flaws.push(Flaw { line, message, remedy, address });
+            self.flaws.push(Flaw { line, message, remedy, address, unknown_command: None });
         };
         let address = match FetchAddress::parse(word) {
             Ok(address) => address,
@@ -180,7 +186,7 @@ impl Review {
     }
 
     fn feature(&mut self, line: usize, name: &str, availability: Availability) {
-        if availability != Availability::Always {
+        if availability != Availability::Always || commands::since(name).is_some() {
             self.features.push(Feature { line, name: name.to_owned(), availability });
         }
     }
@@ -298,6 +304,15 @@ mod tests {
             ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]
         );
         assert_eq!(missing(BuildKind::EfiX86), ["3 ping PING_CMD"]);
+    }
+
+    #[test]
+    fn a_command_that_not_every_release_has_is_listed() {
+        let review = Review::of("#!ipxe\niflinkwait net0 || dhcp\nusbscan x\nimgset y z\n");
+        let features: Vec<_> = review.features.iter().map(|it| (it.line, it.name.as_str())).collect();
+        assert_eq!(features, [(2, "iflinkwait"), (3, "usbscan")]);
+        let unknown: Vec<_> = review.flaws.iter().map(|flaw| (flaw.line, flaw.unknown_command.as_deref())).collect();
+        assert_eq!(unknown, [(4, Some("imgset"))]);
     }
 
     #[test]

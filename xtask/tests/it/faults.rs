@@ -28,6 +28,7 @@ netboot_fixtures::tests! {
     a_read_only_output_folder_is_named,
     a_full_disk_leaves_the_old_tree,
     a_warning_tells_what_a_bios_loader_lacks,
+    a_warning_tells_what_the_pinned_ipxe_lacks,
     arguments_cannot_forge_messages,
     variables_and_folders_cannot_forge_messages,
     names_of_files_cannot_forge_messages,
@@ -527,6 +528,55 @@ fn a_warning_tells_what_a_bios_loader_lacks() {
     project.config("c", "#define CONSOLE_CMD\n#define PING_CMD\n");
     project.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
     assert!(!project.build(&[]).success().stderr.contains("warning"));
+}
+
+fn a_warning_tells_what_the_pinned_ipxe_lacks() {
+    let project = Project::new();
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    let pin = |version: &str| {
+        let text = pins.replacen("version = \"0.0.1\"", &format!("version = \"{version}\""), 1);
+        assert_ne!(text, pins);
+        project.write("vendor/pins.toml", &text);
+    };
+    let plan = project.build_arguments(&["--plan"]);
+    project.write("embed-scripts/robust.ipxe", include_str!("../../../embed-scripts/robust.ipxe"));
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nusbscan x || md5sum ${y}\n");
+    project.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"robust.ipxe\"\n\
+         [site.a]\n[site.b]\nscript = \"boot.ipxe\"\n",
+    );
+    pin("1.21.1");
+    // `usbscan` also needs a build option, which is not mentioned.
+    warns!(project, &plan, @r"
+    warning: embed-scripts/boot.ipxe:2: `md5sum` needs `DIGEST_CMD`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define DIGEST_CMD` with `config`, or leave those loaders out
+    warning: embed-scripts/boot.ipxe:2: `usbscan` is new in iPXE 2.0.0, and the pin is 1.21.1: the command would fail
+    hint: pin iPXE 2.0.0 or a later version, or name a script without `usbscan`
+    warning: embed-scripts/robust.ipxe:36: `iflinkwait` is new in iPXE 2.0.0, and the pin is 1.21.1: the command would fail
+    hint: pin iPXE 2.0.0 or a later version, or name a script without `iflinkwait`
+    ");
+    pin("2.0.0");
+    warns!(project, &plan, @r"
+    warning: embed-scripts/boot.ipxe:2: `md5sum` needs `DIGEST_CMD`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define DIGEST_CMD` with `config`, or leave those loaders out
+    warning: embed-scripts/boot.ipxe:2: `usbscan` needs `USB_CMD`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define USB_CMD` with `config`, or leave those loaders out
+    ");
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nimgset x y\nwgte\n");
+    shows!(project, &plan, @r"
+    exit code 3, stderr:
+    error: embed-scripts/boot.ipxe:2: `imgset` is not a command of iPXE
+      hint: see https://ipxe.org/cmd for the commands
+    embed-scripts/boot.ipxe:3: `wgte` is not a command of iPXE
+      hint: see https://ipxe.org/cmd for the commands
+    ");
+    pin("2.0.0+");
+    warns!(project, &plan, @r"
+    warning: embed-scripts/boot.ipxe:2: `imgset` is not a command of iPXE 2.0.0, and this tool does not know whether 2.0.0+ has it
+    hint: see https://ipxe.org/cmd for the commands
+    warning: embed-scripts/boot.ipxe:3: `wgte` is not a command of iPXE 2.0.0, and this tool does not know whether 2.0.0+ has it
+    hint: see https://ipxe.org/cmd for the commands
+    ");
 }
 
 /// Checks that no output line of a run is forged, and that no character controls the terminal.

@@ -46,7 +46,7 @@ fn with_csv(csv: &str) -> Project {
 fn read(project: &Project, options: &Options) -> Sites {
     let folder = paths::ProjectPaths::new(project.root.clone());
     let pins = Pins::parse("pins.toml".into(), &String::from_utf8(project.read("vendor/pins.toml")).unwrap()).unwrap();
-    Sites::read(&folder, &pins.syslinux, options).unwrap()
+    Sites::read(&folder, &pins, options).unwrap()
 }
 
 /// Returns the sites of the project, each with its script.

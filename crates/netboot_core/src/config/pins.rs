@@ -77,11 +77,23 @@ impl IpxePin {
         Version::of(self.version.trim_end_matches('+'))
     }
 
-    /// Returns the warning about a version that is newer than what this tool knows.
+    /// Checks whether it lacks what the release `release` introduced. A commit after an older release can have it.
+    #[must_use]
+    pub fn precedes(&self, release: &str) -> bool {
+        Version::of(&self.version).zip(Version::of(release)).is_some_and(|(pin, release)| pin < release)
+    }
+
+    /// Checks whether it is newer than [`NEWEST_KNOWN`], so that it can have what this tool does not know.
+    #[must_use]
+    pub fn is_after_known(&self) -> bool {
+        let (pin, known) = (self.release(), Version::of(NEWEST_KNOWN));
+        pin > known || pin == known && self.version.ends_with('+')
+    }
+
+    /// Returns the warning about a release that is newer than what this tool knows.
     #[must_use]
     pub fn warning(&self) -> Option<Diagnostic> {
-        let is_newer = self.release().zip(Version::of(NEWEST_KNOWN)).is_some_and(|(pin, known)| pin > known);
-        is_newer.then(|| {
+        (self.release() > Version::of(NEWEST_KNOWN)).then(|| {
             let message = format!(
                 "iPXE {} is newer than {NEWEST_KNOWN}, the newest that this tool was tried with, so its checks of scripts and \
                  loaders may be wrong",
@@ -279,6 +291,23 @@ mod tests {
         }
         let told = pin.warning().unwrap().message;
         assert!(told.starts_with("iPXE 3.0 is newer than 2.0.0, the newest that this tool was tried with, "), "{told}");
+    }
+
+    #[test]
+    fn a_version_says_what_ipxe_can_have() {
+        let mut pin = Pins::parse("p".into(), include_str!("../../../../vendor/pins.toml")).unwrap().ipxe;
+        for (version, precedes, is_after_known) in [
+            ("1.21.1", true, false),
+            // Commits shortly before 2.0.0 call themselves so, too.
+            ("1.21.1+", false, false),
+            ("2.0.0", false, false),
+            ("2.0.0+", false, true),
+            ("2.0.1", false, true),
+            ("0ab2277c40f1", false, false),
+        ] {
+            pin.version = version.into();
+            assert_eq!((pin.precedes("2.0.0"), pin.is_after_known()), (precedes, is_after_known), "{version}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use netboot_script::address::{self, Scheme};
 use netboot_script::parse::last_line;
 use netboot_script::{Availability, Feature, Review};
 
+use super::pins::{IpxePin, NEWEST_KNOWN};
 use super::template::{self, Rendered, ScriptFlaw, Template, Vars};
 use super::values::{self, Inserted, Misuse};
 use crate::base::diagnostic::{Diagnostic, Location};
@@ -26,6 +27,17 @@ pub struct Script {
     pub addresses: Vec<String>,
     text: String,
     size: SlotSize,
+}
+
+/// Rules for checking a script.
+#[derive(Debug, Clone, Copy)]
+pub struct ScriptRules {
+    /// The slot that it has to fit.
+    pub size: SlotSize,
+    /// Whether it gets a larger slot if it is too long.
+    pub grow: bool,
+    /// Whether it can have commands that no known iPXE has.
+    pub unknown_commands: bool,
 }
 
 /// Errors from checking a script.
@@ -53,8 +65,8 @@ pub struct BadValue {
 }
 
 impl Script {
-    /// Renders `template` for `site`, or for the root of the tree, and checks the result. A script that is too long for
-    /// a slot of `size` gets a larger one if it may `grow`. Also returns the script's requirements and warnings.
+    /// Renders `template` for `site`, or for the root of the tree, and checks the result by `rules`. Also returns the
+    /// script's requirements and warnings.
     ///
     /// # Errors
     ///
@@ -63,9 +75,9 @@ impl Script {
         template: &Template,
         site: Option<&str>,
         vars: &Vars,
-        size: SlotSize,
-        grow: bool,
+        rules: ScriptRules,
     ) -> Result<(Self, ScriptNotes), Flaws> {
+        let ScriptRules { size, grow, unknown_commands } = rules;
         let (rendered, undefined) = match template.render(site, vars) {
             Ok(rendered) => (rendered, None),
             // The rest of the script can still be checked.
@@ -74,8 +86,11 @@ impl Script {
         };
         let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
         // For a script that no slot can hold, reporting its length is enough.
-        let Judged { mut flaws, values, notes } =
-            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Judged::default() };
+        let Judged { mut flaws, values, notes } = if needed <= SlotSize::MAX.bytes() {
+            judge(template, vars, &rendered, unknown_commands)
+        } else {
+            Judged::default()
+        };
         flaws.extend(undefined);
         let text = rendered.text;
         let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
@@ -131,6 +146,8 @@ impl Script {
 pub struct ScriptNotes {
     /// Features that the script needs in a build.
     pub features: Vec<Feature>,
+    /// Commands that no known iPXE has, each with its line.
+    pub unknown: Vec<(usize, String)>,
     /// Operators that iPXE treats as part of the adjacent word, each with its line.
     pub glued: Vec<(usize, String)>,
     /// Secrets that would be published with the script, each with the variable that contains it, if any does.
@@ -146,8 +163,8 @@ struct Judged {
 }
 
 /// Checks a script that was `rendered` from `template` with `vars`, and attributes each flaw to the script or to a
-/// variable.
-fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
+/// variable. Unknown commands become notes if the script may have them.
+fn judge(template: &Template, vars: &Vars, rendered: &Rendered, unknown_commands: bool) -> Judged {
     let Review { flaws, features, addresses, glued } = Review::of(&rendered.text);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
     let mut names = HashMap::new();
@@ -162,7 +179,10 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
         (secret, variable)
     };
     let secrets = secrets.into_iter().map(attributed).collect();
-    let mut judged = Judged { notes: ScriptNotes { features, glued, secrets }, ..Judged::default() };
+    let (unknown, flaws): (Vec<_>, Vec<_>) =
+        flaws.into_iter().partition(|flaw| unknown_commands && flaw.unknown_command.is_some());
+    let unknown = unknown.into_iter().filter_map(|flaw| Some((flaw.line, flaw.unknown_command?))).collect();
+    let mut judged = Judged { notes: ScriptNotes { features, unknown, glued, secrets }, ..Judged::default() };
     for flaw in flaws {
         let message = flaw.text(secrets::shown);
         let (line, remedy) = (flaw.line, flaw.remedy);
@@ -213,6 +233,25 @@ pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Pla
         _ => format!("name a configuration that has `#define {name}` with `config`, or leave those loaders out"),
     };
     location.finding(message, help)
+}
+
+/// Returns the warning that the pinned iPXE lacks `command` at `location`, which the release `since` introduced.
+pub(super) fn too_new(command: &str, since: &str, pin: &IpxePin, location: &Location) -> Diagnostic {
+    location.finding(
+        format!("`{command}` is new in iPXE {since}, and the pin is {}: the command would fail", pin.version),
+        format!("pin iPXE {since} or a later version, or name a script without `{command}`"),
+    )
+}
+
+/// Returns the warning that `command` at `location` is not known, while the pinned iPXE is newer than the known ones.
+pub(super) fn unknown(command: &str, pin: &IpxePin, location: &Location) -> Diagnostic {
+    location.finding(
+        format!(
+            "`{command}` is not a command of iPXE {NEWEST_KNOWN}, and this tool does not know whether {} has it",
+            pin.version
+        ),
+        "see https://ipxe.org/cmd for the commands",
+    )
 }
 
 /// The origins of a script's parts.
@@ -268,10 +307,12 @@ mod tests {
     use super::*;
     use camino::Utf8Path;
 
+    const STRICT: ScriptRules = ScriptRules { size: SlotSize::DEFAULT, grow: false, unknown_commands: false };
+
     fn check(text: &str, grow: bool) -> Result<Script, Flaws> {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, text.as_bytes()).unwrap();
-        Script::check(&template, None, &Vars::default(), SlotSize::DEFAULT, grow).map(|(script, _)| script)
+        Script::check(&template, None, &Vars::default(), ScriptRules { grow, ..STRICT }).map(|(script, _)| script)
     }
 
     #[test]
@@ -306,9 +347,23 @@ mod tests {
         let template = Template::new(file, file, b"#!ipxe\nchain {{ a }}\necho {{ b }}\n").unwrap();
         let vars = [("a", "http://192.0.2.1/x"), ("b", "c"), ("unused", "http://192.0.2.2/")];
         let vars = vars.iter().collect();
-        let (script, notes) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
+        let (script, notes) = Script::check(&template, Some("x"), &vars, STRICT).unwrap();
         assert_eq!(script, Script::render(&template, Some("x"), &vars, SlotSize::DEFAULT));
         assert_eq!((script.addresses, notes.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn a_command_that_only_a_newer_ipxe_can_have_is_no_flaw_there() {
+        let file = Utf8Path::new("s.ipxe");
+        let check = |text: &[u8], unknown_commands| {
+            let template = Template::new(file, file, text).unwrap();
+            Script::check(&template, None, &Vars::default(), ScriptRules { unknown_commands, ..STRICT })
+                .map(|(_, notes)| notes.unknown)
+                .map_err(|flaws| flaws.flaws.iter().map(|flaw| flaw.line).collect::<Vec<_>>())
+        };
+        let (fine, flawed): (&[u8], &[u8]) = (b"#!ipxe\nimgset a b\n", b"#!ipxe\nimgset a b\ngoto nowhere\n");
+        assert_eq!((check(fine, false), check(fine, true)), (Err(vec![2]), Ok(vec![(2, "imgset".to_owned())])));
+        assert_eq!((check(flawed, false), check(flawed, true)), (Err(vec![2, 3]), Err(vec![3])));
     }
 
     /// Describes the errors of a script `text` whose variable `boot_url` is `value`.
@@ -316,7 +371,7 @@ mod tests {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, format!("#!ipxe\n{text}\n").as_bytes()).unwrap();
         let vars = Vars::from_iter(&[("boot_url", value), ("other", "x")]);
-        match Script::check(&template, None, &vars, SlotSize::DEFAULT, false) {
+        match Script::check(&template, None, &vars, STRICT) {
             Ok(_) => String::new(),
             Err(Flaws { flaws, values, .. }) => {
                 let flaws = flaws.iter().map(|flaw| format!("{}: {}", flaw.line, flaw.message));

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use netboot_script::Feature;
+use netboot_script::{Feature, commands};
 
 use super::assets::ResolvedSite;
-use super::script::{self, BadValue, Flaws, Script};
+use super::pins::IpxePin;
+use super::script::{self, BadValue, Flaws, Script, ScriptRules};
 use super::site::Site;
 use super::template::{self, ScriptFlaw, Template, Vars};
 use super::toml::{Located, Table};
@@ -20,6 +21,8 @@ use crate::stamp::slot::{SlotSize, TooLong};
 pub(super) struct SiteSet {
     /// Whether a script that is too long gets a larger slot.
     relink: bool,
+    /// The iPXE that runs the scripts.
+    pin: IpxePin,
     sites: Vec<Site>,
     /// The names of all sites, including those with errors.
     names: Vec<(String, SiteOrigin)>,
@@ -51,9 +54,10 @@ struct Affected {
 }
 
 impl SiteSet {
-    pub(super) fn new(relink: bool) -> Self {
+    pub(super) fn new(relink: bool, pin: IpxePin) -> Self {
         Self {
             relink,
+            pin,
             sites: Vec::new(),
             names: Vec::new(),
             uses: BTreeMap::new(),
@@ -84,10 +88,15 @@ impl SiteSet {
         vars: Vars,
     ) -> Option<Site> {
         *self.uses.entry(setup.template.file.clone()).or_default() += 1;
-        match Script::check(&setup.template, name, &vars, setup.slot, self.relink) {
+        let unknown_commands = self.pin.is_after_known();
+        let rules = ScriptRules { size: setup.slot, grow: self.relink, unknown_commands };
+        match Script::check(&setup.template, name, &vars, rules) {
             Ok((script, notes)) => {
                 let file = &setup.template.file;
                 notes.glued.iter().for_each(|(line, word)| self.warn(glued(file, *line, word)));
+                for (line, command) in &notes.unknown {
+                    self.warn(script::unknown(command, &self.pin, &Location::line(file, *line)));
+                }
                 for (secret, variable) in &notes.secrets {
                     let location = variable.as_ref().and_then(|name| location(name, &vars, origin));
                     self.warn(location.map_or_else(|| secret.warning(file.as_str()), |at| secret.kind.warning(&at)));
@@ -157,8 +166,12 @@ impl SiteSet {
                 continue;
             }
             let location = Location::line(setup.template.file.clone(), feature.line);
-            for (platform, name) in setup.config.lacks(&feature, &setup.loaders) {
-                self.warn(script::lacking(&feature, &location, name, platform));
+            if let Some(since) = commands::since(&feature.name).filter(|since| self.pin.precedes(since)) {
+                self.warn(script::too_new(&feature.name, since, &self.pin, &location));
+            } else {
+                for (platform, name) in setup.config.lacks(&feature, &setup.loaders) {
+                    self.warn(script::lacking(&feature, &location, name, platform));
+                }
             }
             setup.judged.insert(feature);
         }

@@ -10,7 +10,7 @@ use netboot_script::Feature;
 use super::assets::Assets;
 use super::boot_entry::{self, BootEntries, BootEntry};
 use super::inventory::Inventory;
-use super::pins::{MemberPin, SyslinuxPin};
+use super::pins::{MemberPin, Pins};
 use super::reading::Reading;
 use super::script;
 pub use super::site::Site;
@@ -83,15 +83,16 @@ impl Sites {
         self
     }
 
-    /// Reads the project's configuration and every file that it names. `pinned` lists the available syslinux files.
+    /// Reads the project's configuration and every file that it names. `pins` lists the available syslinux files, and has
+    /// the version of iPXE that runs the scripts.
     ///
     /// # Errors
     ///
     /// [`Error`] with all errors in the configuration.
-    pub fn read(project: &ProjectPaths, pinned: &SyslinuxPin, options: &Options) -> Result<Self, Error> {
+    pub fn read(project: &ProjectPaths, pins: &Pins, options: &Options) -> Result<Self, Error> {
         let path = project.sites();
         let server = tftp_server(&project.network())?;
-        let site_set = SiteSet::new(options.relink);
+        let site_set = SiteSet::new(options.relink, pins.ipxe.clone());
         let inventories = BTreeSet::new();
         let mut reading = Reading { assets: Assets::new(project, pinned), site_set, inventories, bytes: 0 };
         let file = reading.assets.relative(&path);
@@ -99,7 +100,7 @@ impl Sites {
         Ok(TomlFile::new(&file, &text).read(|root| {
             let default = reading.all(root, &options.inventories);
             let (members, pxelinux_config) = root
-                .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.assets)))
+                .table("syslinux", |table| Some(syslinux::read(table, &pins.syslinux, &reading.assets)))
                 .map_or((Vec::new(), None), |at| at.value);
             let BootEntries { mut boot, secure, secrets } = boot_entry::read(root);
             let (sites, mut warnings) = reading.site_set.finish(root);
@@ -245,9 +246,10 @@ impl Reading<'_> {
 mod tests {
     use super::*;
     use crate::config::ipxe_config::IpxeConfig;
-    use crate::config::script::Script;
+    use crate::config::script::{Script, ScriptRules};
     use crate::config::template::Template;
     use crate::stamp::slot::SlotSize;
+    use netboot_script::Availability;
 
     #[test]
     fn every_shipped_script_is_one_that_ipxe_takes() {
@@ -256,11 +258,13 @@ mod tests {
         for (path, _) in fs::walk(&project.scripts()).unwrap() {
             if path.extension() == Some("ipxe") {
                 let template = Template::new(&path, &path, &fs::read(&project.scripts().join(&path)).unwrap()).unwrap();
+                let rules = ScriptRules { size: SlotSize::DEFAULT, grow: false, unknown_commands: false };
                 for vars in [&[][..], &[("boot_url", "http://192.0.2.10/boot.ipxe")]] {
                     let vars = vars.iter().collect();
-                    match Script::check(&template, Some("rack-1"), &vars, SlotSize::DEFAULT, false) {
-                        Ok((_, review)) => {
-                            assert_eq!((review.features, review.glued), (vec![], vec![]), "{path}: in a default build");
+                    match Script::check(&template, Some("rack-1"), &vars, rules) {
+                        Ok((_, notes)) => {
+                            let always = notes.features.iter().all(|it| it.availability == Availability::Always);
+                            assert!(always && notes.glued.is_empty(), "{path}: in a default build");
                         }
                         Err(flaws) => assert!(path == "url.ipxe" && vars.common.is_empty(), "{path}: {flaws:?}"),
                     }
