@@ -226,7 +226,7 @@ fn archive(loaders: &[(Loader, Vec<u8>)]) -> Result<Vec<u8>, Error> {
     let options =
         || SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).unix_permissions(0o644);
     let mut add = |name: &str, content: &[u8]| {
-        zip.start_file(format!("{}/{name}", ESP_FOLDER), options())?;
+        zip.start_file(format!("{ESP_FOLDER}/{name}"), options())?;
         zip.write_all(content).map_err(ZipError::from)
     };
     add("README.txt", text.as_bytes())?;
@@ -282,7 +282,8 @@ mod tests {
         let bytes = archive(&loaders).unwrap();
         assert_eq!(bytes, archive(&loaders).unwrap());
         let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-        let names: Vec<&str> = zip.file_names().collect();
+        let names: Vec<String> =
+            (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
         assert_eq!(names, ["EFI/ipxe/README.txt", "EFI/ipxe/ipxe-x86-64.efi", "EFI/ipxe/ipxe-arm64.efi"]);
         let text = std::io::read_to_string(zip.by_name("EFI/ipxe/README.txt").unwrap()).unwrap();
         assert!(text.contains("unzip ipxe-esp.zip -d /boot/efi\n"), "{text}");

@@ -87,7 +87,7 @@ pub fn check(context: &BuildContext<'_>, tree: &CheckedTree, count: usize, seed:
     if sample.is_empty() {
         return Err(Error::Nothing);
     }
-    let of_tree = tree.manifest.files.iter().filter(|file| file.ipxe.is_some()).count();
+    let of_tree = tree.manifest.files.iter().filter(|file| file.ipxe.is_some() && !file.kind.is_medium()).count();
     let mut comparison = MakeComparison {
         sites: sample.iter().map(|site| site.name.clone()).collect(),
         unknown: of_tree.saturating_sub(plan.loaders().count()),

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
 fn buildable(host: &Host<'_>) -> Vec<Loader> {
     let lacking = |loader: &Loader| CrossCompiler::of(loader.platform().arch()).filter(|it| !it.is_in(&host.path));
     let (buildable, others): (Vec<Loader>, Vec<Loader>) =
-        Loader::ALL.into_iter().partition(|loader| lacking(loader).is_none());
+        Loader::ALL.into_iter().filter(|loader| !loader.is_kernel()).partition(|loader| lacking(loader).is_none());
     let mut compilers: Vec<&CrossCompiler> = others.iter().filter_map(lacking).collect();
     compilers.dedup();
     for compiler in compilers {

@@ -229,7 +229,7 @@ fn what_is_wrong_with_a_folder_is_told_by_file() {
     error: embed-scripts/lab/-.toml: found the site name `-`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
       hint: rename the site: its name becomes a folder of the tree
     embed-scripts/lab/a.toml:1: `vras`: is not a key that is known here
-      hint: known here: `config`, `loaders`, `script`, `slot`, `trust`, `vars`
+      hint: known here: `config`, `loaders`, `media`, `script`, `slot`, `trust`, `vars`
     embed-scripts/lab/a.toml:2: `slot`: found 100, wanted a multiple of 4096 up to 65536
       hint: choose such a size, as in slot = 8192
     embed-scripts/lab/a.toml:3: `script`: there is no script `gone.ipxe` in embed-scripts

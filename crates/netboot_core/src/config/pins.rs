@@ -270,7 +270,7 @@ mod tests {
     fn the_pins_that_are_shipped_are_valid() {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../../../vendor/pins.toml")).unwrap();
         let names: Vec<_> = pins.syslinux.members.iter().map(|member| member.name.as_str()).collect();
-        assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64"]);
+        assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64", "isolinux.bin", "mbr.bin"]);
         let signers: Vec<_> = pins.signers.iter().map(|pin| (pin.name.as_str(), pin.fingerprints.len())).collect();
         assert_eq!(signers, [("fedora-coreos", 3), ("flatcar", 1)]);
     }

@@ -73,12 +73,12 @@ impl Sites {
         first_warnings(files.into_iter().filter_map(warning).collect())
     }
 
-    /// Returns this configuration without sites, and with `loaders` in the root of the tree.
+    /// Returns this configuration without sites and boot media, and with `loaders` in the root of the tree.
     #[must_use]
     pub fn with_loaders(mut self, loaders: &[Loader]) -> Self {
         self.sites.clear();
         if let Some(site) = &mut self.default {
-            site.loaders = loaders.into();
+            (site.loaders, site.media) = (loaders.into(), [].into());
         }
         self
     }
@@ -94,7 +94,7 @@ impl Sites {
         let server = tftp_server(&project.network())?;
         let site_set = SiteSet::new(options.relink, pins.ipxe.clone());
         let inventories = BTreeSet::new();
-        let mut reading = Reading { assets: Assets::new(project, pinned), site_set, inventories, bytes: 0 };
+        let mut reading = Reading { assets: Assets::new(project, &pins.syslinux), site_set, inventories, bytes: 0 };
         let file = reading.assets.relative(&path);
         let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(TomlFile::new(&file, &text).read(|root| {

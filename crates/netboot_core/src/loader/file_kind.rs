@@ -32,6 +32,14 @@ pub enum FileKind {
     Data,
 }
 
+impl FileKind {
+    /// Checks whether it is that of a boot medium.
+    #[must_use]
+    pub fn is_medium(self) -> bool {
+        matches!(self, Self::IsoImage | Self::DiskImage | Self::ZipArchive)
+    }
+}
+
 impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -82,10 +90,10 @@ pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
         [b'P', b'K', 3, 4, ..] => Some((FileKind::ZipArchive, None)),
         image if has(image, 0x8001, b"CD001") => Some((FileKind::IsoImage, None)),
         kernel if has(kernel, 0x202, b"HdrS") => Some((FileKind::LinuxKernel, Some(Arch::I386))),
-        // A jump over the parameters of a file system, and the mark of a boot sector.
-        [0xeb, _, 0x90, ..] if has(content, 510, &[0x55, 0xaa]) => Some((FileKind::DiskImage, None)),
-        // Master boot record of syslinux.
-        [0x33, 0xc0, 0xfa, ..] if has(content, 510, &[0x55, 0xaa]) => Some((FileKind::DiskImage, None)),
+        // A jump over the parameters of a file system or syslinux's master boot record, and the mark of a boot sector.
+        [0xeb, _, 0x90, ..] | [0x33, 0xc0, 0xfa, ..] if has(content, 510, &[0x55, 0xaa]) => {
+            Some((FileKind::DiskImage, None))
+        }
         [b'<', ..] | [] => None,
         text if std::str::from_utf8(text).is_ok_and(|text| !text.contains('\0')) => Some((FileKind::Text, None)),
         _ => None,
