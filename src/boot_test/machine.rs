@@ -291,17 +291,20 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io
 mod tests {
     use super::*;
 
-    fn words(platform: Platform, nics: NicSetup) -> String {
-        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source: BootSource::Pxe };
-        let tools = MachineTools {
+    fn tools() -> MachineTools {
+        MachineTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
             variables: "/ovmf/VARS.fd".into(),
             kernel: "vmlinuz".into(),
             modules: None,
             busybox: "busybox".into(),
-        };
-        arguments(setup, &tools, Accelerator::default()).join(" ")
+        }
+    }
+
+    fn words(platform: Platform, nics: NicSetup) -> String {
+        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source: BootSource::Pxe };
+        arguments(setup, &tools(), Accelerator::default()).join(" ")
     }
 
     #[test]
@@ -320,6 +323,24 @@ mod tests {
             assert!(words.contains("-netdev tap,id=net,ifname=tap0,script=no,downscript=no"), "{words}");
         }
     }
+
+    #[test]
+    fn a_medium_is_what_a_machine_boots_and_its_card_only_carries_the_rest() {
+        let words = |platform, medium| {
+            let boot_source = BootSource::Medium(medium);
+            let setup = MachineSetup { platform, nics: NicSetup::Single, nic: NicModel::Virtio, boot_source };
+            arguments(setup, &tools(), Accelerator::default()).join(" ")
+        };
+        let cd = words(Platform::Bios, Medium::Iso);
+        assert!(cd.contains("-device virtio-net-pci,netdev=net,romfile= "), "{cd}");
+        let drive = "-drive if=none,id=medium,format=raw,readonly=on,file=medium";
+        assert!(cd.ends_with(&format!("{drive} -device ide-cd,drive=medium,bootindex=1")), "{cd}");
+        let arm = words(Platform::EfiArm64, Medium::Iso);
+        assert!(arm.ends_with("-device virtio-scsi-pci -device scsi-cd,drive=medium,bootindex=1"), "{arm}");
+        let stick = words(Platform::EfiX64, Medium::Usb);
+        assert!(stick.ends_with("-device qemu-xhci -device usb-storage,drive=medium,bootindex=1"), "{stick}");
+    }
+
     #[test]
     fn machines_with_other_cpus_have_a_board_and_a_uefi_of_their_own() {
         let arm = words(Platform::EfiArm64, NicSetup::Single);

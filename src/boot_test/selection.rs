@@ -171,6 +171,7 @@ mod tests {
     use crate::boot_test::samples::{ipxe, syslinux};
     use crate::config::script::Script;
     use crate::config::template::Template;
+    use crate::loader::medium::Medium;
     use crate::stamp::slot::SlotSize;
 
     fn tree() -> Vec<LoaderFile> {
@@ -266,6 +267,18 @@ mod tests {
         let names: Vec<&str> = found.iter().filter(|case| http(case)).map(|case| case.name.as_str()).collect();
         assert_eq!(names, ["ipxe.efi:http-boot"]);
         assert!(!cases(&tree(), &[], &Intent::default(), &Selection::default()).iter().any(http));
+    }
+
+    #[test]
+    fn a_medium_is_booted_on_each_of_its_machines_and_meets_no_fault() {
+        let on =
+            |platform| LoaderFile { platform, medium: Some(Medium::Iso), ..ipxe("ipxe.iso", Aim::Userland).loader };
+        let media = [Platform::Bios, Platform::EfiX64, Platform::EfiArm64].map(on);
+        let everything = Selection { two_cards: true, http_boot: true, ..Selection::default() };
+        let found = cases(&media, &[], &Intent::default(), &everything);
+        let names: Vec<&str> = found.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["ipxe.iso:bios", "ipxe.iso:uefi", "ipxe.iso:uefi-arm64"]);
+        assert!(found.iter().all(Case::is_from_medium));
     }
 
     #[test]

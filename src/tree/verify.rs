@@ -434,6 +434,8 @@ mod tests {
             compare(&file, Found { content, identity, description: "an EFI application".into() }).is_some()
         };
         let target = "bin-arm64-efi/ipxe.efi";
+        // A medium with one loader has the make target of that loader.
+        assert!(refused("ipxe.iso", target, Arch::Arm64) && refused("sites/a/ipxe-esp.zip", target, Arch::Arm64));
         assert!(refused("other.efi", target, Arch::X86_64) && !refused("other.efi", target, Arch::Arm64));
         for path in ["arm64/ipxe.efi", "sites/a/arm64/ipxe.efi"] {
             assert!(!refused(path, target, Arch::Arm64));

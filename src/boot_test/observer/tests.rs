@@ -8,6 +8,7 @@ use crate::boot_test::loaders::Program;
 use crate::boot_test::network::TestNetwork;
 use crate::boot_test::samples::{ipxe, syslinux};
 use crate::boot_test::scenario::NONCE_ARGUMENT;
+use crate::loader::medium::Medium;
 
 const NONCE: &str = "0123456789ab";
 
@@ -259,4 +260,22 @@ fn silence_is_told_with_the_last_thing_that_happened() {
     assert!(reason(&watch).ends_with("the loader was fetched, and did nothing that could be seen"));
     watch.see(Duration::ZERO, &leased());
     assert!(reason(&watch).ends_with("60 seconds: the loader was fetched"), "{}", reason(&watch));
+}
+
+#[test]
+fn a_machine_with_a_medium_must_not_fetch_a_loader() {
+    let mut case = ipxe("ipxe.usb", Aim::Userland);
+    case.boot_source = BootSource::Medium(Medium::Usb);
+    let kernel: Vec<BootEvent> =
+        until_kernel("x").into_iter().filter(|event| !matches!(event, BootEvent::Sent(_))).collect();
+    let firmware = console_output("Booting from Hard Disk...\n");
+    let end = userland(&format!("{NONCE_ARGUMENT}{NONCE}"));
+    let (reactions, phases) = watch(&case, &[vec![firmware.clone()], kernel, end].concat());
+    assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+    assert_eq!(phases, [&Phase::ALL[..1], &Phase::ALL[2..]].concat());
+    let wanted = "fetched `ipxe.pxe` over TFTP, so it did not boot from the medium";
+    fails(&case, &[firmware, leased(), sent("ipxe.pxe")], wanted);
+    let off = BootEvent::Stopped(Stop::PoweredOff);
+    assert!(at_last(&case, &[off]).contains("switched itself off"));
+    fails(&case, &[leased(), console_output("No bootable device.\n")], "the loader gave up");
 }

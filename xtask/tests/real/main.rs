@@ -6,6 +6,7 @@ mod build;
 mod cards;
 mod entries;
 mod http_boot;
+mod media;
 mod other_cpus;
 mod pins;
 mod recipes;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             other_cpus::tests(),
             reproduce::tests(),
             http_boot::tests(),
+            media::tests(),
             pins::tests(),
             recipes::tests(),
             entries::tests(),

@@ -212,6 +212,21 @@ mod tests {
         let old = [0xea, 5, 0, 0xc0, 7, 0x66, 0x9c, 0x66, 0x60, 0x0f, 0xa8];
         assert_eq!(identify(&old), Some((FileKind::IpxeNbp, Some(Arch::I386))));
         assert_eq!(identify(b"DEFAULT x\n"), Some((FileKind::Text, None)));
+        assert_eq!(identify(b"PK\x03\x04"), Some((FileKind::ZipArchive, None)));
+        let with = |offset: usize, part: &[u8]| {
+            let mut bytes = vec![0; 0x9000];
+            bytes[offset..offset + part.len()].copy_from_slice(part);
+            bytes
+        };
+        assert_eq!(identify(&with(0x8001, b"CD001")), Some((FileKind::IsoImage, None)));
+        assert_eq!(identify(&with(0x202, b"HdrS")), Some((FileKind::LinuxKernel, Some(Arch::I386))));
+        for start in [[0xeb, 0x58, 0x90], [0x33, 0xc0, 0xfa]] {
+            let mut sector = with(510, &[0x55, 0xaa]);
+            sector[..3].copy_from_slice(&start);
+            assert_eq!(identify(&sector), Some((FileKind::DiskImage, None)));
+            sector[511] = 0;
+            assert_eq!(identify(&sector), None);
+        }
     }
 
     #[test]
