@@ -71,7 +71,7 @@ pub struct MachineSetup {
 /// standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
-    let MachineSetup { platform, nics, nic, boot_source } = setup;
+    let MachineSetup { platform, boot_source, .. } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -105,6 +105,28 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
     if platform == Platform::EfiIa32 {
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
     }
+    words.extend(cards(setup));
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    if platform == Platform::Bios {
+        add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}"));
+    } else {
+        add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
+        add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
+    }
+    if let BootSource::Medium(medium) = boot_source {
+        words.extend(medium_drive(medium, platform));
+    }
+    // The firmware tries PXE before HTTP.
+    let pxe = ["IPv4PXESupport", "IPv6PXESupport"].into_iter().filter(|_| boot_source == BootSource::Http);
+    words.extend(pxe.flat_map(|option| ["-fw_cfg".to_owned(), format!("name=opt/org.tianocore/{option},string=n")]));
+    words
+}
+
+/// Returns the arguments for the network cards of a machine.
+fn cards(setup: MachineSetup) -> Vec<String> {
+    let MachineSetup { platform, nics, nic, boot_source } = setup;
+    let mut words = Vec::new();
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
     // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does. UEFI has a driver for virtio, and
     // for other cards that of their ROM.
@@ -127,30 +149,19 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
             add("-device", card);
         }
     }
-    if platform == Platform::Bios {
-        add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}"));
-    } else {
-        add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
-        add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
-    }
-    if let BootSource::Medium(medium) = boot_source {
-        add("-drive", format!("if=none,id=medium,format=raw,readonly=on,file={MEDIUM}"));
-        let device = match (medium, arm) {
-            (Medium::Iso, false) => "ide-cd",
-            (Medium::Iso, true) => {
-                add("-device", "virtio-scsi-pci".to_owned());
-                "scsi-cd"
-            }
-            _ => {
-                add("-device", "qemu-xhci".to_owned());
-                "usb-storage"
-            }
-        };
-        add("-device", format!("{device},drive=medium,bootindex=1"));
-    }
-    // The firmware tries PXE before HTTP.
-    let pxe = ["IPv4PXESupport", "IPv6PXESupport"].into_iter().filter(|_| boot_source == BootSource::Http);
-    pxe.for_each(|option| add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=n")));
+    words
+}
+
+/// Returns the arguments for a drive with the boot medium.
+fn medium_drive(medium: Medium, platform: Platform) -> Vec<String> {
+    let (controller, device) = match (medium, platform) {
+        (Medium::Iso, Platform::EfiArm64) => (Some("virtio-scsi-pci"), "scsi-cd"),
+        (Medium::Iso, _) => (None, "ide-cd"),
+        _ => (Some("qemu-xhci"), "usb-storage"),
+    };
+    let mut words = vec!["-drive".to_owned(), format!("if=none,id=medium,format=raw,readonly=on,file={MEDIUM}")];
+    words.extend(controller.into_iter().flat_map(|name| ["-device".to_owned(), name.to_owned()]));
+    words.extend(["-device".to_owned(), format!("{device},drive=medium,bootindex=1")]);
     words
 }
 

@@ -17,6 +17,7 @@ mod inventory;
 mod limits;
 mod mirror;
 mod network;
+mod programs;
 mod publish;
 mod recipe;
 mod release;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             limits::programs::tests(),
             mirror::tests(),
             network::tests(),
+            programs::tests(),
             publish::tests(),
             recipe::tests(),
             release::tests(),

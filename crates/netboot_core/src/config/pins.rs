@@ -10,6 +10,7 @@ use crate::base::fs;
 use crate::base::paths::{ProjectPaths, reserved};
 use crate::base::url::Url;
 use crate::digest::{CommitId, Sha256Digest, TreeId};
+use crate::loader::medium::Medium;
 use crate::loader::target::Loader;
 
 /// All pins.
@@ -243,7 +244,8 @@ fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64
 /// name may contain one.
 fn name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-    let taken = Loader::ALL.iter().any(|loader| loader.as_str().eq_ignore_ascii_case(text)) || reserved(text).is_some();
+    let mut known = Loader::ALL.iter().map(|it| it.as_str()).chain(Medium::ALL.iter().map(|it| it.file_name()));
+    let taken = known.any(|name| name.eq_ignore_ascii_case(text)) || reserved(text).is_some();
     if fine && !text.starts_with('.') && !taken {
         Ok(text.to_owned())
     } else {
@@ -330,7 +332,7 @@ mod tests {
 
     #[test]
     fn no_member_takes_the_name_of_another_file_of_the_tree() {
-        for taken in ["manifest.json", "Manifest.json", "ipxe.efi", "iPXE.EFI", "sha256sums"] {
+        for taken in ["manifest.json", "Manifest.json", "ipxe.efi", "iPXE.EFI", "ipxe.ISO", "sha256sums"] {
             name(taken).unwrap_err();
         }
         name("ldlinux.c32").unwrap();
