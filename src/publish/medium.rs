@@ -1,9 +1,10 @@
 //! Makes boot media of stamped loaders: images with iPXE's own script `genfsimg`, and archives for a machine's own EFI
 //! system partition.
 //!
-//! The script is run as it is, except for [`EDITS`]: what it copies from the host, or takes from the file system below it,
-//! comes from pinned inputs instead, so that an image has the same bytes wherever it is made. For the same loaders these
-//! are the bytes that iPXE's make gives to root on ext4.
+//! The script is run as it is, except for [`EDITS`]: what it copies from the host comes from pinned inputs instead, and
+//! nothing depends on the file system below it or on settings of the host. An image then has the same bytes wherever the
+//! same xorriso, mtools and syslinux make it; `syslinux` itself puts its boot sector and `ldlinux.sys` on a stick. For the
+//! same loaders these are the bytes that iPXE's make gives to root on ext4.
 
 use std::io::{Cursor, Write};
 
@@ -12,11 +13,11 @@ use zip::ZipWriter;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
 use crate::base::fs;
 use crate::base::process::{self, Command};
 use crate::base::progress::Progress;
-use crate::build::make;
+use crate::build::make::{self, MakeEnvironment};
 use crate::config::pins::IpxePin;
 use crate::loader::medium::Medium;
 use crate::loader::target::Loader;
@@ -38,6 +39,14 @@ pub enum Error {
         /// How often it occurs.
         count: usize,
     },
+    /// The script succeeded, and has not put everything into the image.
+    #[error("`{image}` was made, but it does not have all of `{loader}`")]
+    Incomplete {
+        /// The image.
+        image: &'static str,
+        /// A loader that it should have.
+        loader: Loader,
+    },
     /// The script failed.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -56,11 +65,20 @@ impl Diagnose for Error {
                 Class::BadInput.help("pin iPXE 2.0.0 or newer").help("leave `media` out of embed-scripts/sites.toml")
             }
             Self::UnknownScript { .. } => Class::Failure.help("leave `media` out of embed-scripts/sites.toml"),
+            Self::Incomplete { .. } => Class::Failure.help("free some space").help(Flag::CacheDir),
+            Self::Process(error) if is_full(&error.to_string()) => {
+                error.diagnosis().help("free some space").help(Flag::CacheDir)
+            }
             Self::Process(error) => error.diagnosis(),
             Self::Zip(_) => Class::Failure.into(),
             Self::Fs(error) => error.diagnosis(),
         }
     }
+}
+
+/// Checks whether the output of these tools is about a full file system.
+fn is_full(output: &str) -> bool {
+    ["No space left", "exceeds free space"].iter().any(|sign| output.contains(sign))
 }
 
 /// Folder of the loaders on an EFI system partition.
@@ -85,8 +103,7 @@ macro_rules! sorted {
             $options,
             "\"${FATDIR}\"/EFI/BOOT/* ",
             $drive,
-            "EFI/BOOT\n\trm -r \"${FATDIR}/EFI\"\n    fi\n",
-            "    for FILENAME in \"${FATDIR}\"/* ; do\n\t[ ! -e \"${FILENAME}\" ] || mcopy ",
+            "EFI/BOOT\n    fi\n    for FILENAME in \"${FATDIR}\"/* ; do\n\t[ ! -f \"${FILENAME}\" ] || mcopy ",
             $options,
             "\"${FILENAME}\" ",
             $drive,
@@ -96,13 +113,13 @@ macro_rules! sorted {
 }
 
 /// Changes to the script: alternatives for different versions of iPXE, of which one must occur once, and its replacement.
-const EDITS: [&[(&str, &str)]; 6] = [
-    // The permissions of files are in the image.
+const EDITS: [&[(&str, &str)]; 7] = [
     &[("set -u\n", "set -u\numask 022\n")],
     &[("for SRCDIR in \\\n", "for SRCDIR in syslinux \\\n")],
     &[("for CMD in genisoimage mkisofs xorrisofs ;", "for CMD in xorrisofs ;")],
-    // So are their owners.
-    &[("ISOARGS=\"-J -R -l\"", "ISOARGS=\"-J -R -l -uid 0 -gid 0\"")],
+    // Neither owners and permissions nor the system's settings of xorriso count.
+    &[("ISOARGS=\"-J -R -l\"", "ISOARGS=\"-J -R -l -uid 0 -gid 0 -file-mode 0644 -dir-mode 0755\"")],
+    &[("    \"${MKISOFS}\" -quiet", "    xorriso -no_rc -as mkisofs -quiet")],
     // Each file system needs another space for the same files.
     &[("$(du -s -k \"${FATDIR}\" | cut -f1)", FAT_KIB)],
     // Each file system lists a folder's files in another order.
@@ -124,7 +141,20 @@ pub struct MediumRecipe<'a> {
     pub members: Vec<(String, Vec<u8>)>,
     /// The folders of the tools, a list like `PATH`.
     pub path: &'a str,
+    /// Environment of the tools.
+    pub environment: &'a MakeEnvironment,
 }
+
+/// What counts whatever settings the system and the user have for mtools.
+const MTOOLS: [(&str, &str); 7] = [
+    ("MTOOLSRC", "/dev/null"),
+    ("MTOOLS_FAT_COMPATIBILITY", "0"),
+    ("MTOOLS_LOWER_CASE", "0"),
+    ("MTOOLS_NAME_NUMERIC_TAIL", "1"),
+    ("MTOOLS_NFATS", "2"),
+    ("MTOOLS_NO_VFAT", "0"),
+    ("MTOOLS_SKIP_CHECK", "0"),
+];
 
 impl MediumRecipe<'_> {
     /// Makes the medium with `loaders` in the empty folder `scratch`, and returns its bytes.
@@ -151,22 +181,28 @@ impl MediumRecipe<'_> {
             fs::write_new(&path, content, 0o644)?;
         }
         let image = self.medium.file_name();
-        let mut command = Command::new(format!("make {image}"), "/bin/sh")
+        let MakeEnvironment { env, wrapper, .. } = self.environment;
+        let mut words = wrapper.iter().cloned().chain(["/bin/sh".to_owned()]);
+        let mut command = Command::new(format!("make {image}"), words.next().unwrap_or_default())
+            .args(words)
             .args(["genfsimg", "-o", image])
-            .args(loaders.iter().map(|(loader, _)| loader.target()))
-            .env("PATH", self.path)
-            .env("TMPDIR", scratch.as_str())
-            // Neither the user's settings of these tools count, nor the system's.
-            .env("HOME", scratch.as_str())
-            .env("MTOOLSRC", "/dev/null");
-        for variable in make::environment(self.pin) {
-            if let Some((name, value)) = variable.split_once('=') {
-                command = command.env(name, value);
-            }
+            .args(loaders.iter().map(|(loader, _)| loader.target()));
+        command.env.extend(env.clone());
+        // Dates in a FAT file system are local times, so the time zone is an input.
+        let inputs = make::environment(self.pin);
+        let inputs = inputs.iter().filter_map(|variable| variable.split_once('='));
+        for (name, value) in inputs.chain(MTOOLS).chain([("PATH", self.path)]) {
+            command = command.env(name, value);
         }
+        command = command.env("TMPDIR", scratch.as_str()).env("HOME", scratch.as_str());
         command.dir = Some(scratch.to_owned());
         command.output(progress)?;
-        Ok(fs::read(&scratch.join(image))?)
+        let bytes = fs::read(&scratch.join(image))?;
+        // mtools end with success on a full file system.
+        match loaders.iter().find(|(_, content)| memchr::memmem::find(&bytes, content).is_none()) {
+            Some((loader, _)) => Err(Error::Incomplete { image, loader: *loader }),
+            None => Ok(bytes),
+        }
     }
 
     /// Returns the text of the script for an image with `loaders`; [`Medium::Esp`] needs none.
@@ -243,14 +279,16 @@ mod tests {
 
     fn recipe(genfsimg: Option<&str>) -> Result<String, Error> {
         let pin = Pins::parse("p".into(), include_str!("../../vendor/pins.toml")).unwrap().ipxe;
-        let recipe = MediumRecipe { medium: Medium::Usb, pin: &pin, genfsimg, members: Vec::new(), path: "" };
+        let (medium, environment) = (Medium::Usb, MakeEnvironment::default());
+        let recipe =
+            MediumRecipe { medium, pin: &pin, genfsimg, members: Vec::new(), path: "", environment: &environment };
         recipe.script(&[(Loader::IpxeLkrn, vec![0; 4097]), (Loader::IpxeEfi, vec![0; 4096])])
     }
 
     /// The lines of iPXE's script that get changed, and some between them.
     const SCRIPT: &str = "set -e\nset -u\nfor SRCDIR in \\\n\t/usr/lib/syslinux \\\n\t; do\nISOARGS=\"-J -R -l\"\n\
         FATSIZE=$(du -s -k \"${FATDIR}\" | cut -f1)\n    mcopy -i \"${FATIMG}\" -s \"${FATDIR}\"/* ::\n\
-        for CMD in genisoimage mkisofs xorrisofs ; do\n";
+        for CMD in genisoimage mkisofs xorrisofs ; do\n    \"${MKISOFS}\" -quiet -volid\n";
 
     #[test]
     fn the_script_of_each_version_gets_the_same_changes() {

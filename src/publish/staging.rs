@@ -168,7 +168,9 @@ impl Maker<'_> {
 
     /// Writes a file, unless the old tree has an identical one.
     fn write(&self, job: &FileJob<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
-        let bytes = self.contents.content(job, stamper)?;
+        let made = self.contents.content(job, stamper);
+        self.check_cancelled()?;
+        let bytes = made?;
         let file = &job.file;
         let content = Content::of(&bytes);
         let ManifestEntry { kind, arch, .. } = ManifestEntry::new(file, content);

@@ -12,6 +12,7 @@ use crate::base::progress::Progress;
 use crate::base::{fs, parallel};
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
+use crate::build::make::MakeEnvironment;
 use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, PlannedMedium, Stamped};
 use crate::config::pins::MemberPin;
 use crate::config::sites::Site;
@@ -75,6 +76,8 @@ pub struct TreeContents<'a> {
     pub threads: usize,
     /// Receives progress events.
     pub progress: &'a dyn Progress,
+    /// Environment of other programs.
+    environment: MakeEnvironment,
     warned: Once,
 }
 
@@ -89,7 +92,14 @@ impl<'a> TreeContents<'a> {
     /// Creates the contents of `plan`, whose inputs are all in `cache` or `built`.
     #[must_use]
     pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
-        Self { plan, built, cache, threads, progress, warned: Once::new() }
+        let environment = MakeEnvironment::default();
+        Self { plan, built, cache, threads, progress, environment, warned: Once::new() }
+    }
+
+    /// Runs other programs in `environment`, which does not affect any byte.
+    #[must_use]
+    pub fn in_environment(self, environment: MakeEnvironment) -> Self {
+        Self { environment, ..self }
     }
 
     /// Returns all files of the plan, in its order.
@@ -179,6 +189,7 @@ impl<'a> TreeContents<'a> {
             genfsimg: self.genfsimg(planned),
             members: members.collect::<Result<_, Error>>()?,
             path: self.plan.inputs.toolchain.path(),
+            environment: &self.environment,
         };
         let scratch = fs::Temporary::create(&self.cache.stamping(), Cache::PACK)?;
         Ok(recipe.make(loaders, scratch.path(), self.progress)?)

@@ -11,6 +11,7 @@ use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::{Task, TaskKind};
 use crate::build::make;
+use crate::build::make::Settings;
 use crate::build::plan::{Plan, Stamped};
 use crate::build::{self, BuildContext, Built, recall};
 use crate::digest::Sha256Digest;
@@ -66,7 +67,7 @@ impl RebuildContext<'_> {
         let context = BuildContext { cache: &cache, settings: &settings, ..self.build };
         let make = || build::make(&context);
         let built = if variations.contains(&Variation::Clock) { without_stale_faketime(make) } else { make() }?;
-        let manifest = self.contents(&built).manifest()?;
+        let manifest = self.contents(&built, &settings).manifest()?;
         let took = started.elapsed();
         task.finish("built");
         let kept = self.scratch.join(format!("{}{number}", Cache::BUILD));
@@ -76,10 +77,11 @@ impl RebuildContext<'_> {
         Ok(Rebuild { variations: variations.clone(), manifest, built, took, cache })
     }
 
-    /// Returns the contents of a tree with the bases `built`.
-    fn contents<'a>(&'a self, built: &'a Built) -> TreeContents<'a> {
-        let BuildContext { plan, sources, settings, progress, .. } = self.build;
-        TreeContents::new(plan, built, sources, settings.jobs, progress)
+    /// Returns the contents of a tree with the bases `built`, made as `settings` say.
+    fn contents<'a>(&'a self, built: &'a Built, settings: &'a Settings) -> TreeContents<'a> {
+        let BuildContext { plan, sources, progress, .. } = self.build;
+        let contents = TreeContents::new(plan, built, sources, settings.jobs, progress);
+        contents.in_environment(settings.environment.clone())
     }
 
     /// Returns the bytes of the loader `planned` from `build`.
@@ -88,7 +90,7 @@ impl RebuildContext<'_> {
     ///
     /// [`Error`] if stamping the loader fails.
     pub fn loader(&self, build: &Rebuild, planned: &PlannedRebuild) -> Result<Vec<u8>, Error> {
-        let contents = self.contents(&build.built);
+        let contents = self.contents(&build.built, self.build.settings);
         let job = contents.jobs().find(|job| job.file.path == planned.path);
         let content = job.map(|job| contents.content(&job, &mut Stamper::new()));
         Ok(content.transpose()?.unwrap_or_default())

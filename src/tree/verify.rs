@@ -380,9 +380,10 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     // What an iPXE loader or a boot medium is follows from its path, by which firmware and people get it, and what a
     // loader is also from its make target, whatever the manifest says of its kind.
     let name = in_root_or_site(&file.path);
-    let of_path = || name.parse().ok().filter(|_| file.ipxe.is_some() || file.kind != file_kind::FileKind::Data);
+    let is_claimed = file.ipxe.is_some() || file.kind != file_kind::FileKind::Data;
+    let of_path = || name.parse().ok().filter(|_| is_claimed);
     let of_target = || file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
-    let medium = Medium::ALL.into_iter().find(|medium| file.ipxe.is_some() && medium.file_name() == name);
+    let medium = Medium::ALL.into_iter().find(|medium| is_claimed && medium.file_name() == name);
     let (kind, arch) = match medium {
         Some(medium) => (medium.file_kind(), None),
         None => of_path()

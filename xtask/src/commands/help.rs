@@ -16,7 +16,7 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 44] = pages![
+const PAGES: [(&str, &str); 45] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
@@ -25,6 +25,7 @@ const PAGES: [(&str, &str); 44] = pages![
     "how-to/many-sites",
     "how-to/https-own-ca",
     "how-to/build-configuration",
+    "how-to/boot-media",
     "how-to/closed-network",
     "how-to/boot-entries",
     "how-to/web-and-tftp-servers",

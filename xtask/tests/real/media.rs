@@ -3,17 +3,22 @@
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_fixtures::harness::xtask;
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, scripted, sources};
 use netboot_fixtures::skip;
+use netboot_loaders::base::fs;
 use netboot_loaders::build::make;
 use netboot_loaders::config::ipxe_config::IpxeConfig;
+use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::fetch::syslinux;
 use netboot_loaders::loader::medium::Medium;
 
 netboot_fixtures::tests! {
     with sources;
     images_are_make_s,
+    settings_of_the_host_do_not_count,
+    a_full_disk_makes_no_medium,
     a_cd_in_a_bios_and_a_stick_in_uefi,
     ; full:
     each_medium_in_each_machine,
@@ -88,6 +93,61 @@ fn images_are_make_s(real: &Real) -> Result<(), String> {
     }
     let (zip, loader) = (real.read("ipxe-esp.zip"), real.read("ipxe.efi"));
     assert!(zip.windows(loader.len()).any(|part| part == loader));
+    Ok(())
+}
+
+/// Builds to a new tree in a mount namespace, after `commands`. Returns the run, and the digests of the media.
+fn build_after(real: &Real, commands: &str, jobs: &str) -> (CliOutput, Vec<Option<Sha256Digest>>) {
+    let out = real.project.join("dist/again");
+    let _ = std::fs::remove_dir_all(&out);
+    let script = format!("{commands} && exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script, "sh", xtask()]);
+    let places = ["--project", real.project.as_str(), "--cache-dir", real.cache.as_str()];
+    command.args(places).args(["build-loaders", "--offline", "--jobs", jobs, "--out", out.as_str()]);
+    let ran = CliOutput::from(command.output().unwrap());
+    let media = Medium::ALL.map(|medium| out.join(medium.file_name()));
+    (ran, media.iter().map(|path| Some(fs::sha256(path).ok()?.0)).collect())
+}
+
+fn media_of(real: &Real) -> Vec<Option<Sha256Digest>> {
+    Medium::ALL.map(|medium| Some(Sha256Digest::of(&real.read(medium.file_name())))).into()
+}
+
+fn settings_of_the_host_do_not_count(real: &Real) -> Result<(), String> {
+    skip::mount_namespaces()?;
+    build(real, &["ipxe.pxe", "ipxe.efi"])?;
+    let host = Utf8Path::new("/etc/mtools.conf");
+    if !host.is_file() {
+        return Err(format!("there is no {host}"));
+    }
+    let other = real.project.join("mtools.conf");
+    std::fs::write(&other, "MTOOLS_NAME_NUMERIC_TAIL=0\nMTOOLS_LOWER_CASE=1\n").unwrap();
+    let commands = format!("mount --bind {other} {host} && umask 077 && export TZ=Asia/Tokyo MTOOLSRC={other}");
+    let (ran, media) = build_after(real, &commands, "2");
+    ran.success();
+    assert_eq!(media, media_of(real));
+    Ok(())
+}
+
+/// mtools end with success on a full file system.
+fn a_full_disk_makes_no_medium(real: &Real) -> Result<(), String> {
+    skip::mount_namespaces()?;
+    build(real, &["ipxe.pxe", "ipxe.efi"])?;
+    let wanted = media_of(real);
+    let mut failed = 0;
+    for size in (2_000..8_000).step_by(400) {
+        let stamping = real.cache.join("stamping");
+        let (ran, media) = build_after(real, &format!("mount -t tmpfs -o size={size}k none {stamping}"), "1");
+        if ran.code == 0 {
+            assert_eq!(media, wanted, "{size}");
+        } else {
+            failed += 1;
+            assert_eq!(media, [None; 3], "{size}");
+            assert!(ran.stderr.contains("hint: free some space\n"), "{size}: {}", ran.stderr);
+        }
+    }
+    assert!((1..15).contains(&failed), "{failed} failed");
     Ok(())
 }
 

@@ -16,16 +16,17 @@ netboot_fixtures::tests! {
 
 /// Many stay with this release because of their keyboards. gcc 12 and later have warnings for it.
 fn v1_21_1(real: &Real) -> Result<(), String> {
-    builds_and_boots(real, "988d2c13", &["--no-werror"])
+    builds_and_boots(real, "988d2c13", &["--no-werror"], &["ipxe.pxe", "undionly.kpxe", "ipxe.efi"], "esp")
 }
 
 fn master(real: &Real) -> Result<(), String> {
-    builds_and_boots(real, "0ab2277c4", &[])
+    let cases = ["ipxe.pxe", "undionly.kpxe", "ipxe.efi", "ipxe.iso:bios", "ipxe.iso:uefi"];
+    builds_and_boots(real, "0ab2277c4", &[], &cases, "iso")
 }
 
-/// Pins the commit `to`, and builds, compares with make, and boots the default loaders. The pinned source has no other
+/// Pins the commit `to`, and builds the default loaders and a `medium`, compares with make, and boots the `cases`. The pinned source has no other
 /// commit, so a repository with all of them has to be named.
-fn builds_and_boots(real: &Real, to: &str, options: &[&str]) -> Result<(), String> {
+fn builds_and_boots(real: &Real, to: &str, options: &[&str], cases: &[&str], medium: &str) -> Result<(), String> {
     const VARIABLE: &str = "NETBOOT_LOADERS_TEST_IPXE";
     let url =
         std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} names no repository of iPXE with other versions"))?;
@@ -37,8 +38,10 @@ fn builds_and_boots(real: &Real, to: &str, options: &[&str]) -> Result<(), Strin
     // `robust.ipxe` has a command that 1.21.1 does not know.
     std::fs::write(
         root.join("project/embed-scripts/sites.toml"),
-        "[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n\
-         [site.a]\nloaders = [\"snponly.efi\"]\n",
+        format!(
+            "[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n\
+             media = [\"{medium}\"]\n[site.a]\nloaders = [\"snponly.efi\"]\nmedia = []\n"
+        ),
     )
     .unwrap();
     let run = |arguments: &[&str]| {
@@ -53,8 +56,8 @@ fn builds_and_boots(real: &Real, to: &str, options: &[&str]) -> Result<(), Strin
     let compared = run(&[&["verify", "--against-make", "--sample", "8", "--ipxe-url", &url], options].concat());
     let said = compared.success().stdout;
     assert!(said.contains("4 loaders"), "{said}");
-    let said =
-        run(&["boot-test", "--case", "ipxe.pxe", "--case", "undionly.kpxe", "--case", "ipxe.efi"]).warned().stdout;
-    assert!(said.contains("boot-test: 3 passed, 0 failed, 0 skipped"), "{said}");
+    let named: Vec<&str> = cases.iter().flat_map(|case| ["--case", case]).collect();
+    let said = run(&[&["boot-test"], &named[..]].concat()).warned().stdout;
+    assert!(said.contains(&format!("boot-test: {} passed, 0 failed, 0 skipped", cases.len())), "{said}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_script::Feature;
 
 use super::ipxe_config::{self, IpxeConfig};
-use super::pins::SyslinuxPin;
+use super::pins::Pins;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Located, Table};
@@ -48,8 +48,8 @@ type Shared = (Trust, Option<Arc<IpxeConfig>>);
 /// All files read so far.
 pub(super) struct Assets<'p> {
     project: &'p ProjectPaths,
-    /// The syslinux files that media can be made with.
-    syslinux: &'p SyslinuxPin,
+    /// What media are made with.
+    pins: &'p Pins,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
@@ -65,6 +65,9 @@ pub(super) struct Assets<'p> {
 /// kilobytes of memory.
 const MAX_SCRIPTS: (usize, usize) = (3 << 20, 2_000);
 
+/// Version of iPXE since which it has the script that makes images.
+const GENFSIMG_SINCE: &str = "2.0.0";
+
 /// Maximum size of a certificate file in bytes; a typical one has 2,000.
 const MAX_CERTIFICATE: u64 = 64 << 10;
 
@@ -72,10 +75,10 @@ const MAX_CERTIFICATE: u64 = 64 << 10;
 const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Assets<'p> {
-    pub(super) fn new(project: &'p ProjectPaths, syslinux: &'p SyslinuxPin) -> Self {
+    pub(super) fn new(project: &'p ProjectPaths, pins: &'p Pins) -> Self {
         Self {
             project,
-            syslinux,
+            pins,
             templates: BTreeMap::new(),
             configs: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -110,19 +113,35 @@ impl<'p> Assets<'p> {
         let template = self.template(table, site_table.script.as_ref()?);
         let slot = site_table.slot.unwrap_or(SlotSize::DEFAULT);
         let (loaders, template, config) = (site_table.loaders?, template?, config?);
-        let media = site_table.media.map_or_else(|| Arc::from([]), |media| self.media(table, media, &loaders));
+        let media =
+            site_table.media.map_or_else(|| Arc::from([]), |media| self.media(table, media, &loaders, location));
         Some(ResolvedSite { loaders, media, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
     }
 
     /// Returns the `media`, after checking that they can be made for the machines that boot `loaders`.
-    fn media(&self, table: &Table<'_>, media: Located<Arc<[Medium]>>, loaders: &[Loader]) -> Arc<[Medium]> {
+    /// `of` is where they belong, which can inherit them.
+    fn media(
+        &self,
+        table: &Table<'_>,
+        media: Located<Arc<[Medium]>>,
+        loaders: &[Loader],
+        of: &Location,
+    ) -> Arc<[Medium]> {
         let Located { value: media, location } = media;
         for medium in &*media {
             if medium.parts(loaders).is_empty() {
-                let message = format!("`{medium}` is for UEFI, and `loaders` has none for it");
-                table.report(location.finding(message, "add a loader to `loaders`, as in `ipxe.efi`"));
+                let message = format!("`{medium}` is for UEFI, and the loaders of `{}` have none for it", of.key);
+                let remedy = "add a loader for UEFI there, as in `ipxe.efi`, or give it `media` without this one";
+                table.report(location.finding(message, remedy));
             }
-            let pinned = |name: &&&str| self.syslinux.members.iter().any(|member| member.name == **name);
+            if *medium != Medium::Esp && self.pins.ipxe.precedes(GENFSIMG_SINCE) {
+                let version = &self.pins.ipxe.version;
+                let message = format!(
+                    "`{medium}` is made by iPXE's genfsimg, which is new in iPXE {GENFSIMG_SINCE}, and the pin is {version}"
+                );
+                table.report(location.finding(message, format!("pin iPXE {GENFSIMG_SINCE} or later, or leave it out")));
+            }
+            let pinned = |name: &&&str| self.pins.syslinux.members.iter().any(|member| member.name == **name);
             for name in medium.members().iter().filter(|name| !pinned(name)) {
                 let message = format!("`{medium}` is made with `{name}`, which is not pinned");
                 table.report(location.finding(message, "add it to vendor/pins.toml, as [[syslinux.member]]"));

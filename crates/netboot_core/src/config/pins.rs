@@ -84,11 +84,12 @@ impl IpxePin {
         Version::of(&self.version).zip(Version::of(release)).is_some_and(|(pin, release)| pin < release)
     }
 
-    /// Checks whether it is newer than [`NEWEST_KNOWN`], so that it can have what this tool does not know.
+    /// Checks whether it can have commands that this tool does not know: it is newer than [`NEWEST_KNOWN`], or a commit
+    /// that no release is.
     #[must_use]
-    pub fn is_after_known(&self) -> bool {
+    pub fn can_have_unknown_commands(&self) -> bool {
         let (pin, known) = (self.release(), Version::of(NEWEST_KNOWN));
-        pin > known || pin == known && self.version.ends_with('+')
+        pin.is_none() || pin > known || self.version.ends_with('+')
     }
 
     /// Returns the warning about a release that is newer than what this tool knows.
@@ -298,17 +299,21 @@ mod tests {
     #[test]
     fn a_version_says_what_ipxe_can_have() {
         let mut pin = Pins::parse("p".into(), include_str!("../../../../vendor/pins.toml")).unwrap().ipxe;
-        for (version, precedes, is_after_known) in [
+        for (version, precedes, can_have_unknown_commands) in [
             ("1.21.1", true, false),
             // Commits shortly before 2.0.0 call themselves so, too.
-            ("1.21.1+", false, false),
+            ("1.21.1+", false, true),
             ("2.0.0", false, false),
             ("2.0.0+", false, true),
             ("2.0.1", false, true),
-            ("0ab2277c40f1", false, false),
+            ("0ab2277c40f1", false, true),
         ] {
             pin.version = version.into();
-            assert_eq!((pin.precedes("2.0.0"), pin.is_after_known()), (precedes, is_after_known), "{version}");
+            assert_eq!(
+                (pin.precedes("2.0.0"), pin.can_have_unknown_commands()),
+                (precedes, can_have_unknown_commands),
+                "{version}"
+            );
         }
     }
 

@@ -88,7 +88,7 @@ impl SiteSet {
         vars: Vars,
     ) -> Option<Site> {
         *self.uses.entry(setup.template.file.clone()).or_default() += 1;
-        let unknown_commands = self.pin.is_after_known();
+        let unknown_commands = self.pin.can_have_unknown_commands();
         let rules = ScriptRules { size: setup.slot, grow: self.relink, unknown_commands };
         match Script::check(&setup.template, name, &vars, rules) {
             Ok((script, notes)) => {

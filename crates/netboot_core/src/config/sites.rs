@@ -94,7 +94,7 @@ impl Sites {
         let server = tftp_server(&project.network())?;
         let site_set = SiteSet::new(options.relink, pins.ipxe.clone());
         let inventories = BTreeSet::new();
-        let mut reading = Reading { assets: Assets::new(project, &pins.syslinux), site_set, inventories, bytes: 0 };
+        let mut reading = Reading { assets: Assets::new(project, pins), site_set, inventories, bytes: 0 };
         let file = reading.assets.relative(&path);
         let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(TomlFile::new(&file, &text).read(|root| {

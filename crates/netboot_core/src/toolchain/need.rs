@@ -34,6 +34,13 @@ pub enum Probe {
         /// Their names without prefix.
         names: &'static [&'static str],
     },
+    /// Several programs, of which the first one reports the version, and the shared libraries that do its work.
+    Linked {
+        /// Their names.
+        names: &'static [&'static str],
+        /// Beginnings of the names of the libraries.
+        libraries: &'static [&'static str],
+    },
     /// A C program that compiles, links with the libraries, runs, and prints a version.
     Compiles {
         /// The source code.

@@ -91,14 +91,14 @@ const XORRISO: Need = Need {
     name: "xorriso",
     purpose: "writes CDs, through iPXE's genfsimg",
     packages: ["xorriso", "xorriso", "libisoburn", "xorriso", "xorriso"],
-    test: Probe::Program("xorrisofs", &["--version"], "xorriso"),
+    test: Probe::Linked { names: &["xorriso", "xorrisofs"], libraries: &["libisofs.", "libisoburn.", "libburn."] },
 };
 /// Programs that write FAT file systems.
 const MTOOLS: Need = Need {
     name: "mtools",
     purpose: "writes FAT file systems, through iPXE's genfsimg",
     packages: ["mtools"; 5],
-    test: Probe::Program("mtools", &["--version"], "mtools"),
+    test: Probe::Programs { prefixes: OWN, names: &["mtools", "mformat", "mmd", "mcopy", "mattrib"] },
 };
 /// Program that makes a disk bootable.
 const SYSLINUX: Need = Need {

@@ -55,6 +55,7 @@ impl Need {
             Probe::Gcc { oldest, machine, prefixes } => prober.gcc(oldest, machine, prefixes),
             Probe::Program(name, args, wanted) => prober.program(name, args, wanted),
             Probe::Programs { prefixes, names } => prober.programs(prefixes, names),
+            Probe::Linked { names, libraries } => prober.linked(names, libraries),
             Probe::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header)?,
             Probe::File(candidates) => prober.file(candidates),
             Probe::Static(names) => prober.without_libraries(names),
@@ -156,6 +157,20 @@ impl Prober<'_> {
         let programs: Vec<Utf8PathBuf> = found.into_iter().filter_map(|(program, _)| program).collect();
         let version = self.output(&programs[0], &["--version"]).and_then(|lines| lines.into_iter().next());
         self.found(version.unwrap_or_default(), &programs[0], &programs[1..])
+    }
+
+    fn linked(&self, names: &[&str], libraries: &[&str]) -> ProbeStatus {
+        let programs = names.iter().map(|name| find_program(name, self.path));
+        let Some(mut files) = programs.collect::<Option<Vec<_>>>() else { return ProbeStatus::Missing };
+        let ldd = find_program("ldd", self.path).and_then(|ldd| self.output(&ldd, &[files[0].as_str()]));
+        // `libisofs.so.6 => /lib/x86_64-linux-gnu/libisofs.so.6 (0x00007f5f4e4a8000)`
+        let loaded = ldd.iter().flatten().filter_map(|line| {
+            let (name, path) = line.trim().split_once(" => ")?;
+            libraries.iter().any(|library| name.starts_with(library)).then(|| path.split(" (").next())?
+        });
+        files.extend(loaded.filter_map(|path| Utf8Path::new(path).canonicalize_utf8().ok()));
+        let version = self.output(&files[0], &["--version"]).and_then(|lines| lines.into_iter().next());
+        self.found(version.unwrap_or_default(), &files[0], &files[1..])
     }
 
     fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Result<ProbeStatus, Error> {

@@ -12,7 +12,7 @@ use crate::config::toml::{line_at, utf8};
 use crate::printable::listed_names;
 
 /// Keys of a site, which a column of the same name would not set.
-const KEYS: [&str; 6] = ["loaders", "script", "config", "trust", "slot", "vars"];
+const KEYS: [&str; 7] = ["loaders", "media", "script", "config", "trust", "slot", "vars"];
 /// The column with the site names.
 const NAME: &str = "name";
 
