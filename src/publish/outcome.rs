@@ -109,9 +109,9 @@ pub struct Published {
     pub files: usize,
     /// Total size of the files in bytes.
     pub bytes: u64,
-    /// Number of loaders stamped in this run.
+    /// Number of loaders and boot media made in this run.
     pub stamped: usize,
-    /// Number of loaders reused from an earlier run.
+    /// Number of loaders and boot media reused from an earlier run.
     pub kept: usize,
     /// Number of files with the content of another file, as hard links to it.
     pub same: usize,
