@@ -1,6 +1,6 @@
 //! Loaders of the tree under test, and what each of them runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use camino::Utf8PathBuf;
 
@@ -76,12 +76,12 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
 /// EFI system partition is in the tree as loaders, too.
 fn of_file(file: &ManifestEntry) -> Vec<LoaderFile> {
     let of_medium = || file.ipxe.iter().flat_map(Embedded::loaders).map(Loader::platform).collect();
-    let (platforms, medium): (Vec<Platform>, _) = match (file.kind, file.arch) {
-        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => (vec![Platform::Bios], None),
-        (FileKind::EfiApplication, Some(arch)) => (vec![Platform::efi(arch)], None),
+    let (platforms, medium): (BTreeSet<Platform>, _) = match (file.kind, file.arch) {
+        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => ([Platform::Bios].into(), None),
+        (FileKind::EfiApplication, Some(arch)) => ([Platform::efi(arch)].into(), None),
         (FileKind::IsoImage, _) => (of_medium(), Some(Medium::Iso)),
         (FileKind::DiskImage, _) => (of_medium(), Some(Medium::Usb)),
-        _ => (Vec::new(), None),
+        _ => (BTreeSet::new(), None),
     };
     let program = match &file.ipxe {
         Some(embedded) => Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None },

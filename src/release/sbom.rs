@@ -8,6 +8,7 @@ use super::cyclonedx::{
 };
 use crate::base::paths::is_linked_list;
 use crate::digest::Sha256Digest;
+use crate::loader::file_kind::FileKind;
 use crate::release::attest::{ipxe_purl, is_chosen_text, loaders, project, syslinux_purl, to_text, unlisted};
 use crate::tree::manifest::{Configuration, Embedded, Manifest, ManifestEntry, Syslinux, ToolEntry};
 
@@ -32,9 +33,9 @@ const SYSLINUX: &str = "syslinux";
 /// Returns the bill of materials of a tree, as a `CycloneDX` 1.6 document in JSON with a final newline.
 ///
 /// The tree depends on each of its files, including `manifest.json` and `SHA256SUMS`, and each file is a component with
-/// its SHA-256. A loader depends on iPXE, on its configuration and on its script; a syslinux file depends on syslinux.
-/// The build tools are listed in `formulation`. Third-party code inside iPXE and syslinux is not examined, and
-/// `compositions` states that.
+/// its SHA-256. A loader or boot medium depends on iPXE, on its configuration and on its script; a syslinux file or an
+/// image of a CD or disk depends on syslinux. The build tools are listed in `formulation`. Third-party code inside iPXE
+/// and syslinux is not examined, and `compositions` states that.
 ///
 /// The same manifest gives the same bytes: there is no time, and `serialNumber` is a version 8 UUID from the first 16
 /// bytes of the SHA-256 of `manifest.json`.
@@ -175,7 +176,13 @@ fn file_component(file: &ManifestEntry) -> Component {
 /// Returns the references of the components that a file was made from.
 fn ingredients(file: &ManifestEntry) -> Vec<String> {
     match (&file.ipxe, &file.member) {
-        (Some(embedded), _) => vec![IPXE.into(), configuration_ref(&embedded.configuration), script_ref(embedded)],
+        (Some(embedded), _) => {
+            let mut made_from = vec![IPXE.into(), configuration_ref(&embedded.configuration), script_ref(embedded)];
+            // A BIOS starts these with files of syslinux.
+            let with_syslinux = matches!(file.kind, FileKind::IsoImage | FileKind::DiskImage);
+            made_from.extend(with_syslinux.then(|| SYSLINUX.into()));
+            made_from
+        }
         (None, Some(_)) => vec![SYSLINUX.into()],
         (None, None) => Vec::new(),
     }
