@@ -35,12 +35,12 @@ fn a_medium_names_the_programs_that_it_needs() {
         let sha256 = "0".repeat(64);
         format!("[[syslinux.member]]\nname = \"{name}\"\npath = \"{name}\"\nsha256 = \"{sha256}\"\nsize = 1\n")
     });
-    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap().replace("\"0.0.1\"", "\"2.0.0\"");
     project.write("vendor/pins.toml", &format!("{pins}\n{}", members.concat()));
     project.sites(
         "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n[site.a]\nmedia = [\"usb\", \"esp\", \"iso\"]\n",
     );
-    let tools = programs_without(&project, &["xorrisofs", "mtools", "syslinux"]);
+    let tools = programs_without(&project, &["xorrisofs", "mtools", "mformat", "mmd", "mcopy", "mattrib", "syslinux"]);
     let arguments = project.build_arguments(&[]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
     says!(project, CliOutput::from(command.env("PATH", tools.as_str()).output().unwrap()), @"
