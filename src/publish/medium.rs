@@ -244,7 +244,7 @@ fn archive(loaders: &[(Loader, Vec<u8>)]) -> Result<Vec<u8>, Error> {
         .iter()
         .map(|(loader, _)| {
             format!(
-                "\n   {}:\n   efibootmgr --create --disk /dev/sda --part 1 --label iPXE --loader '\\EFI\\ipxe\\{}'\n",
+                "\n   {}:\n   efibootmgr --create-only --disk /dev/sda --part 1 --label iPXE --loader '\\EFI\\ipxe\\{}'\n",
                 loader.platform().arch(),
                 name(*loader)
             )
@@ -252,10 +252,14 @@ fn archive(loaders: &[(Loader, Vec<u8>)]) -> Result<Vec<u8>, Error> {
         .collect();
     let text = format!(
         "iPXE for the EFI system partition of a machine. As root:\n\n\
-         1. Unpack it there; most systems mount that partition at /boot/efi:\n\n   \
+         1. Unpack it there. Many systems mount that partition at /boot/efi; `findmnt --types vfat` shows where:\n\n   \
          unzip {} -d /boot/efi\n\n\
-         2. Enter it into the firmware's boot order. `lsblk` shows the disk and the number of the partition, here\n   \
-         /dev/sda and 1:\n{entries}",
+         2. Enter it into the firmware. `lsblk` shows the disk and the number of the partition, here /dev/sda and 1:\n\
+         {entries}\n\
+         3. Start it once, at the next start; NUMBER is what efibootmgr printed for the entry:\n\n   \
+         efibootmgr --bootnext NUMBER\n\n\
+         If that works, put it into the boot order. To remove it again:\n\n   \
+         efibootmgr --bootnum NUMBER --delete-bootnum\n",
         Medium::Esp.file_name()
     );
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -101,6 +101,13 @@ impl<'p> Assets<'p> {
         };
         if site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
             // Without loaders no script is needed; the sites can still set what is missing here.
+            let own = |media: &Located<Arc<[Medium]>>| media.location.key == format!("{}.media", location.key);
+            if let Some(media) = site_table.media.filter(|media| own(media) && location.key != "default")
+                && let Some(medium) = media.value.first()
+            {
+                let message = format!("`{medium}` is for the machines that `loaders` are for, and there are none");
+                table.report(media.location.finding(message, "list loaders, or leave `media` out"));
+            }
             return None;
         }
         if site_table.loaders.is_none() {
