@@ -11,6 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::loader::facts::LoaderFacts;
 use crate::loader::file_kind::{self, FileKind};
 use crate::loader::linked_objects::LinkedObjects;
+use crate::loader::signature::Signatures;
 use crate::loader::target::{Arch, Loader};
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
@@ -25,6 +26,8 @@ pub struct Inspection {
     pub identity: Option<(FileKind, Option<Arch>)>,
     /// Facts that the loader contains about itself.
     pub facts: LoaderFacts,
+    /// Signatures of an EFI application, or why they cannot be read.
+    pub signatures: Option<Result<Signatures, String>>,
     /// Manifest entry for these bytes.
     pub known: Option<KnownLoader>,
     /// Names of the toolchains whose reference build has these bytes.
@@ -68,10 +71,14 @@ pub fn inspect(
     let content = Arc::new(fs::read(path)?);
     let sha256 = Sha256Digest::of(&content);
     let gives = |known: &&ReferenceBuild| known.loaders.values().any(|loader| *loader == sha256);
+    let identity = file_kind::identify(&content);
+    let is_efi = identity.is_some_and(|(kind, _)| kind == FileKind::EfiApplication);
+    let signatures = is_efi.then(|| Signatures::of(&content));
     Ok(Inspection {
         sha256,
         size: content.len(),
-        identity: file_kind::identify(&content),
+        identity,
+        signatures,
         facts: parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content)).unwrap_or_default(),
         known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),

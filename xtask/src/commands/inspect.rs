@@ -7,9 +7,11 @@ use std::io::ErrorKind;
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
+use netboot_loaders::config::trust::day;
 use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above, unusable};
 use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::loader::linked_objects::{LinkedObjects, ObjectClass};
+use netboot_loaders::loader::signature::{Signature, Signatures, SigningCertificate};
 use netboot_loaders::printable::printable;
 use serde_json::{Value, json};
 
@@ -80,6 +82,11 @@ fn text(args: &Inspect, found: &Inspection) -> String {
         "version",
         &found.facts.version.as_ref().map_or_else(|| "not found in its bytes".to_owned(), |it| format!("iPXE {it}")),
     );
+    match &found.signatures {
+        Some(Ok(signatures)) => describe(signatures, &mut line),
+        Some(Err(problem)) => line("signed", &format!("not known: {problem}")),
+        None => {}
+    }
     match &found.known {
         Some(known) => line("manifest", &sentence(known)),
         None => line("manifest", "no manifest that was looked at knows these bytes"),
@@ -104,6 +111,44 @@ fn text(args: &Inspect, found: &Inspection) -> String {
         text.extend(script.lines().map(|line| format!("  | {line}\n")));
     }
     text
+}
+
+/// Describes the signatures of an EFI application by a `line` for each part.
+fn describe(signatures: &Signatures, line: &mut impl FnMut(&str, &str)) {
+    if signatures.signatures.is_empty() {
+        line("signed", "no");
+    }
+    for signature in &signatures.signatures {
+        match signature {
+            Ok(Signature { chain }) => {
+                for (number, certificate) in chain.iter().enumerate() {
+                    let SigningCertificate { subject, sha256, not_after, .. } = certificate;
+                    let key = if number == 0 { "signed by" } else { "issued by" };
+                    let (subject, until) = (printable(subject), day(*not_after));
+                    line(key, &format!("{subject}, until {until}, certificate {}", sha256.short()));
+                }
+            }
+            Err(problem) => line("signed", &format!("by a signature that does not hold: {problem}")),
+        }
+    }
+    line("covered", &format!("{} (SHA-256 by Authenticode)", signatures.digest));
+    for level in signatures.sbat.iter().flat_map(|text| text.lines()) {
+        line("sbat", &printable(level).to_string());
+    }
+}
+
+fn signatures(found: &Result<Signatures, String>) -> Value {
+    let certificate = |it: &SigningCertificate| json!({ "subject": it.subject, "issuer": it.issuer, "until": day(it.not_after), "sha256": it.sha256 });
+    let signature = |it: &Result<Signature, String>| match it {
+        Ok(Signature { chain }) => json!({ "chain": chain.iter().map(certificate).collect::<Vec<_>>() }),
+        Err(problem) => json!({ "problem": problem }),
+    };
+    match found {
+        Ok(Signatures { digest, signatures, sbat }) => {
+            json!({ "digest": digest, "signatures": signatures.iter().map(signature).collect::<Vec<_>>(), "sbat": sbat })
+        }
+        Err(problem) => json!({ "problem": problem }),
+    }
 }
 
 /// Listed classes of objects, with their headings.
@@ -174,6 +219,7 @@ fn object(found: &Inspection) -> Value {
             "path": known.manifest, "file": known.file, "configuration": known.configuration,
         })),
         "toolchains": found.toolchains,
+        "signatures": found.signatures.as_ref().map(signatures),
         "contents": contents,
     })
 }

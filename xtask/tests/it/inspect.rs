@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
+use std::process::Command;
 
 use camino::Utf8Path;
 use netboot_fixtures::limits;
+use netboot_fixtures::pe::application;
 use netboot_fixtures::project::Project;
-use netboot_fixtures::shows;
+use netboot_fixtures::{shows, skip};
 use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
 
@@ -15,8 +17,53 @@ netboot_fixtures::tests! {
     what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted,
     a_loader_tells_what_it_is,
     a_loader_that_nobody_knows_is_told_by_its_bytes_alone,
+    a_signed_loader_tells_who_signed_it_and_whether_that_holds,
     ; slow:
     what_is_no_honest_loader_is_looked_at_within_limits,
+}
+
+/// Signs an application by two signers, one with a certificate of an authority's, and changes a byte.
+fn a_signed_loader_tells_who_signed_it_and_whether_that_holds() {
+    let project = Project::new();
+    let folder = project.path("signed");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("plain.efi"), application()).unwrap();
+    if skip::program("osslsigncode").and(skip::program("openssl")).is_err() {
+        return;
+    }
+    let script = "set -e
+        openssl req -x509 -newkey rsa:2048 -nodes -days 9000 -subj '/CN=Loader CA' -keyout ca.key -out ca.pem
+        openssl req -newkey rsa:2048 -nodes -subj '/O=Example/CN=Loaders' -keyout a.key -out a.csr
+        openssl x509 -req -in a.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9000 -out a.pem
+        sign() { osslsigncode sign -h sha256 -time 1772812135 \"$@\"; }
+        sign -certs a.pem -ac ca.pem -key a.key -in plain.efi -out one.efi";
+    let output = Command::new("sh").args(["-c", script]).current_dir(&folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let inspect = |name: &str| project.run(["inspect", folder.join(name).as_str()]).success().stdout;
+    let covered = |text: &str| text.lines().find(|line| line.starts_with("  covered ")).unwrap().to_owned();
+    let (plain, one) = (inspect("plain.efi"), inspect("one.efi"));
+    assert!(plain.contains("\n  signed     no\n") && covered(&plain) == covered(&one), "{plain}{one}");
+    assert!(one.contains("\n  signed by  CN=Loaders,O=Example, until 20"), "{one}");
+    assert!(one.contains("\n  issued by  CN=Loader CA, until 20"), "{one}");
+    assert!(one.contains("\n  sbat       ipxe,1,iPXE,ipxe.efi,2.0.0,https://ipxe.org\n"), "{one}");
+    let mut bytes = std::fs::read(folder.join("one.efi")).unwrap();
+    bytes[0x400] ^= 1;
+    std::fs::write(folder.join("changed.efi"), &bytes).unwrap();
+    let changed = inspect("changed.efi");
+    let wanted = "\n  signed     by a signature that does not hold: it was made of other bytes\n";
+    assert!(changed.contains(wanted), "{changed}");
+    let end = bytes.len() - 100;
+    bytes[0x400] ^= 1;
+    bytes[end] ^= 1;
+    std::fs::write(folder.join("forged.efi"), &bytes).unwrap();
+    let forged = inspect("forged.efi");
+    let wanted = "by a signature that does not hold: it was not made with its certificate's key\n";
+    assert!(forged.contains(wanted), "{forged}");
+    let output = project.run(["--message-format", "json", "inspect", folder.join("one.efi").as_str()]).success().stdout;
+    let result: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    let signature = &result["signatures"]["signatures"][0];
+    assert_eq!(signature["chain"][0]["subject"], "CN=Loaders,O=Example", "{result}");
+    assert!(covered(&one).contains(result["signatures"]["digest"].as_str().unwrap()));
 }
 
 const LIST: &str = "\
@@ -124,6 +171,7 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
       size       SIZE
       sha256     SHA256
       version    iPXE 2.0.0 (g12798)
+      signed     not known: its optional header is of the unknown type 0x0
       manifest   no manifest that was looked at knows these bytes
       contents   not known: only a tree with this loader has the list of what is linked into it
     embedded script

@@ -69,6 +69,13 @@ pub fn ended(content: &[u8], now: SystemTime) -> Option<String> {
     Some(format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]))
 }
 
+/// Returns the date of `time` in UTC, as `YYYY-MM-DD`.
+#[must_use]
+pub fn day(time: SystemTime) -> String {
+    let day = date(time);
+    format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..])
+}
+
 /// Returns the date of `time` in UTC, as `YYYYMMDD`. Source: Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`, for days since 1970.
 fn date(time: SystemTime) -> String {

@@ -11,4 +11,5 @@ pub mod link_map;
 pub mod linked_objects;
 pub mod medium;
 pub mod packed;
+pub mod signature;
 pub mod target;

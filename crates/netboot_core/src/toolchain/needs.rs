@@ -220,6 +220,12 @@ fn of_tests() -> Vec<Need> {
             test: Probe::Program("git", &["--version"], "git version"),
         },
         Need {
+            name: "osslsigncode",
+            purpose: "signs what the tests inspect",
+            packages: ["osslsigncode"; 5],
+            test: Probe::Program("osslsigncode", &["--version"], "osslsigncode"),
+        },
+        Need {
             name: "file",
             purpose: "tells what a loader is, independently of this tool",
             packages: ["file"; 5],
