@@ -125,7 +125,8 @@ fn settings_of_the_host_do_not_count(real: &Real) -> Result<(), String> {
     std::fs::write(&other, "MTOOLS_NAME_NUMERIC_TAIL=0\nMTOOLS_LOWER_CASE=1\n").unwrap();
     let commands = format!("mount --bind {other} {host} && umask 077 && export TZ=Asia/Tokyo MTOOLSRC={other}");
     let (ran, media) = build_after(real, &commands, "2");
-    ran.success();
+    // Another test can have left a tarball.
+    ran.warned();
     assert_eq!(media, media_of(real));
     Ok(())
 }
