@@ -19,8 +19,10 @@ use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, lock_for_fetch};
 use crate::fetch::{source_bundle, syslinux};
 use crate::loader::target::Platform;
 use crate::publish::exchange::{self, PublishTarget, Published};
+use crate::publish::signer::Signer;
 use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
+use crate::toolchain::need::Need;
 use crate::toolchain::needs::{self, BuildScope};
 use crate::toolchain::{self, Toolchain};
 
@@ -145,6 +147,14 @@ impl Config {
         detached_on_cancel(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
+    /// Returns what a build of the sites and the signing of their loaders need.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Need> {
+        let mut needs = needs::build(&self.build_scope());
+        needs.extend(self.sites.secure_boot.iter().flat_map(Signer::needs));
+        needs
+    }
+
     /// Returns what a build of the sites needs tools for.
     #[must_use]
     pub fn build_scope(&self) -> BuildScope {
@@ -213,6 +223,8 @@ pub struct BuildRequest<'a> {
     pub update_baseline: bool,
     /// Reference builds to compare with.
     pub references: &'a [ReferenceBuild],
+    /// Signs loaders that are built for Secure Boot.
+    pub signer: Option<&'a Signer>,
 }
 
 /// Builds everything in the plan of `context`, and publishes it.
@@ -236,7 +248,8 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
     } else {
         check_baseline(plan, request.project, &built, progress)?;
     }
-    let published = target.publish(&TreeContents::new(plan, &built, context.sources, settings.jobs, progress))?;
+    let contents = TreeContents::new(plan, &built, context.sources, settings.jobs, progress);
+    let published = target.publish(&contents.signed_by(request.signer))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if request.pack {
         let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path, progress)?;

@@ -59,7 +59,7 @@ fn bundle(plan: &Plan, built: &Built) -> Bundle {
     let ipxe = IpxeIdentity { version: pin.version.clone(), commit: pin.commit };
     let bases = plan.builds.iter().flat_map(|build| {
         let keys = build.bases.values().flat_map(|keys| keys.values());
-        keys.map(|key| (build.config.unique_name(), built.base(key).base.clone()))
+        keys.map(|key| (build.config.unique_name(build.platform), built.base(key).base.clone()))
     });
     Bundle::new(ipxe, bases)
 }

@@ -12,7 +12,7 @@ use crate::loader::facts::LoaderFacts;
 use crate::loader::file_kind::{self, FileKind};
 use crate::loader::linked_objects::LinkedObjects;
 use crate::loader::signature::Signatures;
-use crate::loader::target::{Arch, Loader};
+use crate::loader::target::Arch;
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
 /// Description of a loader.
@@ -105,8 +105,7 @@ fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress)
         configurations.find(|configuration| configuration.sha256 == ipxe.configuration).map(|it| it.name.clone())
     });
     let linked = file.ipxe.as_ref().zip(configuration.as_ref()).and_then(|(ipxe, configuration)| {
-        let loader = Loader::of_target(&ipxe.target)?;
-        let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader.as_str()));
+        let list = path.with_file_name("").join(ipxe.linked_list(configuration)?);
         LinkedObjects::read(&list).ok()
     });
     Some(KnownLoader { manifest: path, file, configuration, linked })

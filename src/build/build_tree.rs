@@ -15,6 +15,7 @@ use crate::base::fs::{self, EntryKind, Lock};
 use crate::base::paths::WorkPaths;
 use crate::build::plan::{Build, ObjectInputs};
 use crate::config::script::IMAGE_NAME;
+use crate::config::secure_boot::Sbat;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{Order, Source};
 use crate::fetch::origins::LazySource;
@@ -22,6 +23,9 @@ use crate::stamp::slot::Slot;
 
 /// The folder of iPXE's configuration headers, relative to the tree.
 const CONFIG: &str = "src/config";
+
+/// Header with the names of a product.
+const BRANDING: &str = "branding.h";
 
 /// A build tree, locked against other processes.
 pub struct BuildTree {
@@ -148,8 +152,11 @@ impl BuildTree {
         let local = config.join("local");
         fs::create_dir_all(&local)?;
         for name in headers {
-            let content = build.config.headers.get(&name).map_or(&[][..], Vec::as_slice);
-            fs::write_new(&local.join(name), content, 0o644)?;
+            let mut content = build.config.headers.get(&name).cloned().unwrap_or_default();
+            if let Some(sbat) = build.config.sbat(build.platform).filter(|_| name == BRANDING) {
+                content.extend(branding(sbat).into_bytes());
+            }
+            fs::write_new(&local.join(name), &content, 0o644)?;
         }
         Ok(())
     }
@@ -185,4 +192,11 @@ impl BuildTree {
         self.sealed = true;
         Ok(())
     }
+}
+
+/// Returns the lines of [`BRANDING`] for a loader's own line in its SBAT section.
+fn branding(Sbat { name, generation }: &Sbat) -> String {
+    let define = |of: &str, value: &str| format!("#undef {of}\n#define {of} {value}\n");
+    let name = define("PRODUCT_SBAT_NAME", &format!("\"{name}\""));
+    format!("\n{name}{}", define("PRODUCT_SBAT_GENERATION", &generation.to_string()))
 }

@@ -70,7 +70,7 @@ impl<'a> Linker<'a> {
             // Before the slot exists: it changes from make to make, so the seal must not cover it.
             self.exported = fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect();
         }
-        self.tree.embed(slot, &make::embedded_object(*first))?;
+        self.tree.embed(slot, &make::embedded_object(&self.build.config, *first))?;
         let BuildContext { settings, progress, .. } = self.context;
         let command =
             Make { pin: self.context.pin(), config: &self.build.config, settings }.command(&paths, loaders, goals);
@@ -79,7 +79,7 @@ impl<'a> Linker<'a> {
         let total = compiled.then_some(loaders.len() as u64);
         let mut task = Task::start(progress, kind, format!("{names} with {name}"), total);
         let counted = if compiled { "  [FINISH] " } else { "  [BUILD] " };
-        let list = paths.src().join(make::object_list(*first));
+        let list = paths.src().join(make::object_list(&self.build.config, *first));
         let mut objects = None;
         let run = command.run(progress, &mut |line| {
             if line.starts_with(counted) {
@@ -116,10 +116,10 @@ impl<'a> Linker<'a> {
     /// [`Error::Unexpected`] if it is not.
     pub fn loader(&self, loader: Loader, slot: &Slot) -> Result<Vec<u8>, Error> {
         let src = self.src();
-        let content = fs::read(&src.join(loader.target()))?;
+        let content = fs::read(&src.join(self.build.config.target(loader)))?;
         let (kind, arch) = file_kind::loader_kind(loader);
         file_kind::check(&content, kind, Some(arch)).map_err(|error| self.unexpected(loader, error.to_string()))?;
-        let object = make::embedded_object(loader);
+        let object = make::embedded_object(&self.build.config, loader);
         let embedded = fs::read(&src.join(&object))?;
         let mut holders: Vec<(&Utf8Path, &[u8])> = vec![(&object, &embedded)];
         if loader.platform().holds_script_verbatim() {
@@ -143,11 +143,11 @@ impl<'a> Linker<'a> {
     ///
     /// [`fs::Error`].
     pub fn link_map(&self, loader: Loader) -> Result<String, fs::Error> {
-        let map = fs::read(&self.src().join(make::link_map(loader)))?;
+        let map = fs::read(&self.src().join(make::link_map(&self.build.config, loader)))?;
         Ok(String::from_utf8_lossy(&map).into_owned())
     }
 
     pub(super) fn unexpected(&self, loader: Loader, problem: String) -> Error {
-        Error::Unexpected { target: loader.target(), problem, log: self.log() }
+        Error::Unexpected { target: self.build.config.target(loader), problem, log: self.log() }
     }
 }

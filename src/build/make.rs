@@ -52,20 +52,21 @@ pub struct Settings {
     pub environment: MakeEnvironment,
 }
 
-/// Returns the make variables that affect the bytes of a loader, as arguments. [`TREE`] is a placeholder for the path
-/// of the exported tree.
+/// Returns the make variables that affect the bytes of a loader for `platform`, as arguments. [`TREE`] is a placeholder
+/// for the path of the exported tree.
 #[must_use]
-pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
-    let mut variables = vec![
-        // A fresh export needs no dependency files, which take a quarter of a build.
-        "AUTO_DEPS=".to_owned(),
+pub fn variables(pin: &IpxePin, config: &IpxeConfig, platform: Platform) -> Vec<String> {
+    // A fresh export needs no dependency files, which take a quarter of a build. For Secure Boot, make finds by them
+    // whether everything that it compiles may be signed.
+    let mut variables = if config.sbat(platform).is_some() { Vec::new() } else { vec!["AUTO_DEPS=".to_owned()] };
+    variables.extend([
         // Without `.git`, make would omit the commit from the version.
         format!("GITVERSION={}", pin.commit),
         // Relative, because make splits it at spaces; an argument, because make ignores the environment variable.
         format!("EMBED={IMAGE_NAME}"),
         // Otherwise the path becomes part of the debug information, and thereby of the build id.
         format!("EXTRA_CFLAGS=-ffile-prefix-map={TREE}=."),
-    ];
+    ]);
     if pin.is_of_series(1) {
         // These versions take the current time, and a random number as the build id.
         variables.push(format!("BUILD_TIMESTAMP={}", pin.epoch));
@@ -117,14 +118,15 @@ impl Make<'_> {
     #[must_use]
     pub fn command(&self, work: &WorkPaths, loaders: &[Loader], goals: Goals) -> Command {
         let Self { pin, config, settings } = self;
-        let mut targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
+        let mut targets: Vec<String> = loaders.iter().map(|loader| config.target(*loader)).collect();
         let tree = work.tree();
         let MakeEnvironment { env, wrapper, temporary, .. } = &settings.environment;
         let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
+        let platform = loaders.first().map_or(Platform::Bios, |loader| loader.platform());
         let mut command = Command::new(format!("make {}", targets.join(", ")), words.next().unwrap_or_default())
             .args(words)
             .args([format!("-j{}", settings.jobs)])
-            .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
+            .args(variables(pin, config, platform).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
         if !settings.werror {
             command = command.args(["NO_WERROR=1"]);
         }
@@ -132,7 +134,8 @@ impl Make<'_> {
             command = command.args([KEEP_LINKED]);
             // Make removes intermediate files, but not goals.
             let bios = loaders.iter().filter(|loader| loader.platform() == Platform::Bios);
-            targets.extend(bios.flat_map(|loader| [image(*loader), zinfo(*loader)]).map(Utf8PathBuf::into_string));
+            let kept = |loader| [image(config, loader), zinfo(config, loader)].map(Utf8PathBuf::into_string);
+            targets.extend(bios.flat_map(|loader| kept(*loader)));
         }
         // The compiler's temporary files go where there is space for the build.
         let temporary = temporary.clone().unwrap_or_else(|| work.temporary());
@@ -142,8 +145,7 @@ impl Make<'_> {
                 command = command.env(name, value);
             }
         }
-        let arch = loaders.first().map(|loader| loader.platform().arch());
-        let cross = arch.and_then(CrossCompiler::of).map_or("", |cross| cross.prefix(&settings.path));
+        let cross = CrossCompiler::of(platform.arch()).map_or("", |cross| cross.prefix(&settings.path));
         if !cross.is_empty() {
             command = command.args([format!("CROSS_COMPILE={cross}")]);
         }
@@ -164,20 +166,20 @@ const KEEP_LINKED: &str = "BUILD_ID_CMD=cat $^ | tee $@.linked | cksum | cut -d 
 
 /// Returns the path of the input of the build id of `loader`, relative to the folder in which make runs.
 #[must_use]
-pub fn linked(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{}.tmp.linked", loader.target()))
+pub fn linked(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.tmp.linked", config.target(loader)))
 }
 
 /// Returns the path of the image of a BIOS loader, relative to the folder in which make runs.
 #[must_use]
-pub fn image(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{}.bin", loader.target()))
+pub fn image(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.bin", config.target(loader)))
 }
 
 /// Returns the path of the packing instructions for that image, relative to the folder in which make runs.
 #[must_use]
-pub fn zinfo(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{}.zinfo", loader.target()))
+pub fn zinfo(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.zinfo", config.target(loader)))
 }
 
 /// Paths of the program that packs BIOS loaders, which depend on the version of iPXE, relative to the folder in which
@@ -189,21 +191,21 @@ pub const GENFSIMG: &str = "util/genfsimg";
 
 /// Returns the path of the object with the embedded script, relative to the folder in which make runs.
 #[must_use]
-pub fn embedded_object(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(loader.platform().bin_dir()).join("embedded.o")
+pub fn embedded_object(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(config.bin_dir(loader.platform())).join("embedded.o")
 }
 
 /// Returns the path of the link map of a loader, relative to the folder in which make runs.
 #[must_use]
-pub fn link_map(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{}.tmp.map", loader.target()))
+pub fn link_map(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.tmp.map", config.target(loader)))
 }
 
 /// Returns the path of the list of a platform's objects, which make writes first, relative to the folder in which make
 /// runs.
 #[must_use]
-pub fn object_list(loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(loader.platform().bin_dir()).join(".blib.list")
+pub fn object_list(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(config.bin_dir(loader.platform())).join(".blib.list")
 }
 
 #[cfg(test)]
@@ -224,7 +226,8 @@ mod tests {
 
     #[test]
     fn the_command_is_what_a_person_would_type() {
-        let mut config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let mut config =
+            IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new(), secure_boot: None };
         let mut settings = Settings {
             path: "/bin".into(),
             jobs: 2,
@@ -258,8 +261,10 @@ mod tests {
     #[test]
     fn a_version_that_takes_the_current_time_is_told_another() {
         let mut pin = Pins::parse("p".into(), include_str!("../../vendor/pins.toml")).unwrap().ipxe;
-        let config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
-        let told = |pin: &IpxePin| variables(pin, &config).iter().any(|it| it.starts_with("BUILD_TIMESTAMP="));
+        let config =
+            IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new(), secure_boot: None };
+        let told =
+            |pin: &IpxePin| variables(pin, &config, Platform::Bios).iter().any(|it| it.starts_with("BUILD_TIMESTAMP="));
         assert!(!told(&pin));
         pin.version = "1.21.1".into();
         assert!(told(&pin));
@@ -267,7 +272,8 @@ mod tests {
 
     #[test]
     fn what_surrounds_make_goes_around_it() {
-        let config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let config =
+            IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new(), secure_boot: None };
         let environment = MakeEnvironment {
             env: [("TZ".into(), "Asia/Tokyo".into()), ("NOISE".into(), "1".into())].into_iter().collect(),
             wrapper: ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned).to_vec(),

@@ -205,19 +205,20 @@ impl Maker<'_> {
 
     /// Captures the base of `loader`, whose file has `content`, from make's output.
     fn capture(&self, loader: Loader, content: Vec<u8>, size: SlotSize) -> Result<Base, Error> {
-        let src = self.linker.src();
+        let (src, config) = (self.linker.src(), &self.build.config);
         let no_base = |error| {
             let log = self.linker.log();
             Error::NoBase { known: diagnose::of_log(&log).map(Box::new), error: Box::new(error), log }
         };
-        let path = src.join(make::linked(loader));
+        let path = src.join(make::linked(config, loader));
         let map = self.linker.link_map(loader)?;
         let map = LinkMap::new(&map);
         if loader.platform() == Platform::Bios {
             if map.address(BUILD_ID).is_some() {
                 return Err(self.linker.unexpected(loader, "a BIOS loader with a build id cannot be stamped".into()));
             }
-            let (image, zinfo) = (fs::read(&src.join(make::image(loader)))?, fs::read(&src.join(make::zinfo(loader)))?);
+            let (image, zinfo) =
+                (fs::read(&src.join(make::image(config, loader)))?, fs::read(&src.join(make::zinfo(config, loader)))?);
             fs::remove_file(&path)?;
             return Base::capture_bios(loader.as_str(), image, zinfo, &content, size).map_err(no_base);
         }

@@ -231,7 +231,9 @@ fn plain_loaders(plan: &Plan, root: &[ManifestEntry]) -> Vec<Plain> {
         return Vec::new();
     }
     let in_root = plan.loaders().filter(|(_, Stamped { site, .. })| site.name.is_none());
-    let plain = in_root.filter(|(_, Stamped { site, .. })| site.config.name == DEFAULT && site.config.trust.is_empty());
+    let plain = in_root.filter(|(_, Stamped { loader, site, .. })| {
+        site.config.name == DEFAULT && site.config.trust.is_empty() && site.config.sbat(loader.platform()).is_none()
+    });
     let found = plain.filter_map(|(path, Stamped { loader, site, .. })| {
         let sha256 = root.iter().find(|file| file.path == path)?.sha256;
         Some(Plain { path, loader, slot: site.slot_sha256, sha256 })

@@ -25,6 +25,7 @@ pub fn manifest(files: &[(&str, &str)]) -> Manifest {
             path,
             size,
             sha256,
+            authenticode_sha256: None,
             kind: FileKind::Data,
             arch: None,
             site: None,
@@ -48,6 +49,7 @@ pub fn manifest(files: &[(&str, &str)]) -> Manifest {
         syslinux: None,
         toolchain: Vec::new(),
         configurations: Vec::new(),
+        secure_boot: None,
         files: files.iter().map(file).collect(),
     }
 }

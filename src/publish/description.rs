@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use crate::build::make;
 use crate::build::plan::{Build, ContentSource, Inputs, Other, Plan, PlannedFile, Stamped};
@@ -16,6 +17,23 @@ use crate::tree::manifest::{
     Configuration, Embedded, GENERATOR, Generator, IpxeEntry, Manifest, ManifestEntry, PatchEntry, SCHEMA_VERSION,
     Syslinux, ToolEntry,
 };
+
+/// Digests of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigests {
+    /// Of all its bytes, with their number.
+    #[serde(flatten)]
+    pub content: Content,
+    /// Of what a signature covers, for a loader that is built for Secure Boot.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub authenticode: Option<Sha256Digest>,
+}
+
+impl From<Content> for FileDigests {
+    fn from(content: Content) -> Self {
+        Self { content, authenticode: None }
+    }
+}
 
 impl Manifest {
     /// Creates the manifest of a plan, without files.
@@ -45,6 +63,7 @@ impl Manifest {
             syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
             toolchain: toolchain.tools.iter().map(ToolEntry::from).collect(),
             configurations,
+            secure_boot: None,
             files: Vec::new(),
         }
     }
@@ -58,26 +77,37 @@ fn configuration(plan: &Plan, build: &Build) -> Configuration {
     Configuration {
         name: build.config.name.clone(),
         sha256: build.config.digest(),
-        make: make::variables(pin, &build.config),
+        make: make::variables(pin, &build.config, build.platform),
         environment: make::environment(pin).into(),
         headers: digests(&build.config.headers),
         trust: digests(&build.config.trust),
+        sbat: build.config.sbat(build.platform).map(|sbat| format!("ipxe.{},{}", sbat.name, sbat.generation)),
     }
 }
 
 impl ManifestEntry {
-    /// Creates the entry of a planned file that has `content`.
+    /// Creates the entry of a planned file that has `digests`.
     #[must_use]
-    pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
+    pub fn new(file: &PlannedFile<'_>, digests: FileDigests) -> Self {
         let (kind, arch) = match file.origin {
             ContentSource::Stamped(Stamped { loader, .. }) => loader_kind(loader),
             ContentSource::Medium(planned) => (planned.medium.file_kind(), None),
             ContentSource::Other(Other::Member(member)) => file_kind::member_kind(&member.name),
             ContentSource::Other(Other::Linked { .. } | Other::Text(_)) => (FileKind::Text, None),
         };
-        let Content { sha256, size } = content;
-        let path = file.path.clone();
-        let plain = Self { path, size, sha256, kind, arch, site: None, same_as: None, ipxe: None, member: None };
+        let FileDigests { content: Content { sha256, size }, authenticode } = digests;
+        let plain = Self {
+            path: file.path.clone(),
+            size,
+            sha256,
+            authenticode_sha256: authenticode,
+            kind,
+            arch,
+            site: None,
+            same_as: None,
+            ipxe: None,
+            member: None,
+        };
         let of_site = |site: &Site, target: String| {
             let embedded = Embedded {
                 target,
@@ -89,9 +119,9 @@ impl ManifestEntry {
             Self { site: site.name.clone(), ipxe: Some(embedded), ..plain.clone() }
         };
         match file.origin {
-            ContentSource::Stamped(Stamped { loader, site, .. }) => of_site(site, loader.target()),
+            ContentSource::Stamped(Stamped { loader, site, .. }) => of_site(site, site.config.target(loader)),
             ContentSource::Medium(planned) => {
-                let targets: Vec<String> = planned.parts().map(|part| part.loader.target()).collect();
+                let targets: Vec<String> = planned.parts().map(|part| part.site.config.target(part.loader)).collect();
                 of_site(planned.site, targets.join(" "))
             }
             ContentSource::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
@@ -103,16 +133,16 @@ impl ManifestEntry {
 /// The loaders described so far, by identity: path and content of the first loader with these bytes. Later entries with
 /// the same bytes refer to it.
 #[derive(Debug, Default)]
-pub struct Dedup(HashMap<Sha256Digest, (Utf8PathBuf, Content)>);
+pub struct Dedup(HashMap<Sha256Digest, (Utf8PathBuf, FileDigests)>);
 
 impl Dedup {
-    /// Describes the loader `file`, which has `content`. Loaders must come in the order of the tree.
-    pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, content: Content) -> ManifestEntry {
-        let described = ManifestEntry::new(file, content);
+    /// Describes the loader `file`, which has `digests`. Loaders must come in the order of the tree.
+    pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, digests: FileDigests) -> ManifestEntry {
+        let described = ManifestEntry::new(file, digests);
         match self.0.entry(identity) {
             Entry::Occupied(first) => ManifestEntry { same_as: Some(first.get().0.clone()), ..described },
             Entry::Vacant(empty) => {
-                empty.insert((file.path.clone(), content));
+                empty.insert((file.path.clone(), digests));
                 described
             }
         }
@@ -124,9 +154,9 @@ impl Dedup {
     ///
     /// If there is none.
     #[must_use]
-    pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, Content) {
-        let (path, content) = &self.0[identity];
-        (path, *content)
+    pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, FileDigests) {
+        let (path, digests) = &self.0[identity];
+        (path, *digests)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod exchange;
 mod manifest_writer;
 mod medium;
 mod outcome;
+pub mod signer;
 mod staging;
 mod stamp_journal;
 pub mod tree_contents;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8Path;
 
-use super::description::Dedup;
+use super::description::{Dedup, FileDigests};
 use super::manifest_writer::ManifestWriter;
 use super::outcome::{Error, Published};
 use super::stamp_journal::{KnownStamps, StampJournal};
@@ -16,7 +16,7 @@ use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind;
 use crate::publish::tree_contents::{FileJob, TreeContents};
 use crate::stamp::stamper::Stamper;
-use crate::tree::manifest::{Manifest, ManifestEntry};
+use crate::tree::manifest::ManifestEntry;
 
 /// Writer for a new tree.
 pub struct StagingWriter<'t> {
@@ -32,11 +32,11 @@ pub struct StagingWriter<'t> {
 /// A file that is in the new tree, or is about to be.
 enum Made<'p> {
     /// A loader or a boot medium.
-    Loader { file: PlannedFile<'p>, identity: Sha256Digest, content: Content, stamped: bool },
+    Loader { file: PlannedFile<'p>, identity: Sha256Digest, digests: FileDigests, stamped: bool },
     /// A loader with the same bytes as a previous one.
     Repeated { file: PlannedFile<'p>, identity: Sha256Digest },
     /// Any other file.
-    Other { file: PlannedFile<'p>, content: Content },
+    Other { file: PlannedFile<'p>, digests: FileDigests },
 }
 
 impl<'t> StagingWriter<'t> {
@@ -46,7 +46,7 @@ impl<'t> StagingWriter<'t> {
     ///
     /// [`fs::Error`].
     pub fn new(old: &'t Utf8Path, new: &'t Utf8Path, contents: &TreeContents<'_>) -> Result<Self, fs::Error> {
-        let records = ManifestWriter::create(new, &Manifest::head(contents.plan))?;
+        let records = ManifestWriter::create(new, &contents.head())?;
         let (unchanged, published) = (AtomicBool::new(true), Published::default());
         Ok(Self { old, new, records, dedup: Dedup::default(), unchanged, published })
     }
@@ -104,22 +104,22 @@ impl<'t> StagingWriter<'t> {
     fn settle(&mut self, made: Made<'_>, maker: &Maker<'_>, journal: &mut StampJournal) -> Result<(), Error> {
         let published = &mut self.published;
         let entry = match made {
-            Made::Other { file, content } => ManifestEntry::new(&file, content),
-            Made::Loader { file, identity, content, stamped } => {
+            Made::Other { file, digests } => ManifestEntry::new(&file, digests),
+            Made::Loader { file, identity, digests, stamped } => {
                 if stamped {
                     published.stamped += 1;
-                    journal.add(&file.path, identity, content)?;
+                    journal.add(&file.path, identity, digests)?;
                 } else {
                     published.kept += 1;
-                    journal.keep(&file.path, identity, content)?;
+                    journal.keep(&file.path, identity, digests)?;
                 }
-                self.dedup.describe(&file, identity, content)
+                self.dedup.describe(&file, identity, digests)
             }
             Made::Repeated { file, identity } => {
-                let (first, content) = self.dedup.get(&identity);
-                maker.repeat(&file.path, first, content)?;
+                let (first, digests) = self.dedup.get(&identity);
+                maker.repeat(&file.path, first, digests.content)?;
                 published.same += 1;
-                self.dedup.describe(&file, identity, content)
+                self.dedup.describe(&file, identity, digests)
             }
         };
         self.records.add(&entry)?;
@@ -146,20 +146,20 @@ impl Maker<'_> {
     fn loader<'p>(&self, job: FileJob<'p>, identity: Sha256Digest, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
         let path = &job.file.path;
-        if let Some(content) = self.known.content(path, identity)
-            && (self.is_made(path, content)? || self.keep(path, content)?)
+        if let Some(digests) = self.known.content(path, identity)
+            && (self.is_made(path, digests.content)? || self.keep(path, digests.content)?)
         {
-            return Ok(Made::Loader { file: job.file, identity, content, stamped: false });
+            return Ok(Made::Loader { file: job.file, identity, digests, stamped: false });
         }
-        let content = self.write(&job, stamper)?;
-        Ok(Made::Loader { file: job.file, identity, content, stamped: true })
+        let digests = self.write(&job, stamper)?;
+        Ok(Made::Loader { file: job.file, identity, digests, stamped: true })
     }
 
     /// Produces a file other than an iPXE loader.
     fn other<'p>(&self, job: FileJob<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
-        let content = self.write(&job, stamper)?;
-        Ok(Made::Other { file: job.file, content })
+        let digests = self.write(&job, stamper)?;
+        Ok(Made::Other { file: job.file, digests })
     }
 
     fn check_cancelled(&self) -> Result<(), Error> {
@@ -167,18 +167,18 @@ impl Maker<'_> {
     }
 
     /// Writes a file, unless the old tree has an identical one.
-    fn write(&self, job: &FileJob<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
+    fn write(&self, job: &FileJob<'_>, stamper: &mut Stamper) -> Result<FileDigests, Error> {
         let made = self.contents.content(job, stamper);
         self.check_cancelled()?;
         let bytes = made?;
         let file = &job.file;
-        let content = Content::of(&bytes);
-        let ManifestEntry { kind, arch, .. } = ManifestEntry::new(file, content);
+        let digests = TreeContents::digests(file, &bytes)?;
+        let ManifestEntry { kind, arch, .. } = ManifestEntry::new(file, digests);
         file_kind::check(&bytes, kind, arch).map_err(|mismatch| Error::Unfit { path: file.path.clone(), mismatch })?;
-        if !self.keep(&file.path, content)? {
+        if !self.keep(&file.path, digests.content)? {
             fs::write_anew(&self.new.join(&file.path), &bytes)?;
         }
-        Ok(content)
+        Ok(digests)
     }
 
     /// Links or copies the file `first` of the new tree to `path`.

@@ -12,7 +12,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::fs;
-use crate::digest::{Content, Sha256Digest};
+use crate::digest::Sha256Digest;
+use crate::publish::description::FileDigests;
 
 /// Maximum length of a line in bytes; the path has less than half of that.
 const MAX_LINE: u64 = 4096;
@@ -32,12 +33,12 @@ struct Line {
     path: Box<str>,
     identity: Sha256Digest,
     #[serde(flatten)]
-    content: Content,
+    content: FileDigests,
 }
 
 /// Records of previously stamped loaders, by path.
 #[derive(Debug, Default)]
-pub struct KnownStamps(HashMap<Box<str>, (Sha256Digest, Content)>);
+pub struct KnownStamps(HashMap<Box<str>, (Sha256Digest, FileDigests)>);
 
 impl KnownStamps {
     /// Reads the journal at `path`. Ignores invalid lines, such as a line truncated by a kill.
@@ -66,9 +67,9 @@ impl KnownStamps {
         Ok(Self(known))
     }
 
-    /// Returns the content that the loader at `path` had when it was stamped, if it has the same identity.
+    /// Returns the digests that the loader at `path` had when it was stamped, if it has the same identity.
     #[must_use]
-    pub fn content(&self, path: &Utf8Path, identity: Sha256Digest) -> Option<Content> {
+    pub fn content(&self, path: &Utf8Path, identity: Sha256Digest) -> Option<FileDigests> {
         self.0.get(path.as_str()).filter(|(known, _)| *known == identity).map(|(_, content)| *content)
     }
 }
@@ -102,7 +103,7 @@ impl StampJournal {
     /// # Errors
     ///
     /// [`fs::Error`].
-    pub fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+    pub fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: FileDigests) -> Result<(), fs::Error> {
         self.now.add(path, identity, content)?;
         self.keep(path, identity, content)
     }
@@ -112,7 +113,7 @@ impl StampJournal {
     /// # Errors
     ///
     /// [`fs::Error`].
-    pub fn keep(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+    pub fn keep(&mut self, path: &Utf8Path, identity: Sha256Digest, content: FileDigests) -> Result<(), fs::Error> {
         self.next.add(path, identity, content)
     }
 
@@ -137,7 +138,7 @@ impl Appended {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+    fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: FileDigests) -> Result<(), fs::Error> {
         let line = Line { path: path.as_str().into(), identity, content };
         self.write(format!("{}\n", serde_json::json!(line)).as_bytes())
     }
@@ -150,6 +151,7 @@ impl Appended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Content;
 
     #[test]
     fn what_a_power_cut_has_made_of_a_journal_is_neither_kept_in_memory_nor_gone_on_with() {
@@ -169,7 +171,7 @@ mod tests {
         let (now, next) = (folder.join("now"), folder.join("next"));
         assert!(KnownStamps::read(&now).unwrap().0.is_empty());
         let (one, two) = (Sha256Digest::of(b"1"), Sha256Digest::of(b"2"));
-        let content = Content::of(b"loader");
+        let content = FileDigests::from(Content::of(b"loader"));
         StampJournal::open(&now, &next).unwrap().add("sites/a/ipxe.efi".into(), one, content).unwrap();
         std::fs::write(&now, [&std::fs::read(&now).unwrap()[..], b"{\"path\":\"sites/b"].concat()).unwrap();
         let mut journal = StampJournal::open(&now, &next).unwrap();

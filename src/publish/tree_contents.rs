@@ -18,9 +18,11 @@ use crate::config::pins::MemberPin;
 use crate::config::sites::Site;
 use crate::digest::{Content, Sha256Digest};
 use crate::fetch::syslinux;
+use crate::loader::signature::Signatures;
 use crate::loader::target::Loader;
-use crate::publish::description::Dedup;
+use crate::publish::description::{Dedup, FileDigests};
 use crate::publish::medium::{self, MediumRecipe};
+use crate::publish::signer::{self, Signer};
 use crate::stamp::slot::Slot;
 use crate::stamp::stamper::{self, Stamper};
 use crate::tree::manifest::{Manifest, ManifestEntry};
@@ -37,6 +39,17 @@ pub enum Error {
     /// A boot medium cannot be made.
     #[error(transparent)]
     Medium(#[from] medium::Error),
+    /// A loader cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] signer::Error),
+    /// A loader has no digest that a signature could cover.
+    #[error("`{path}` is nothing that can be signed: {problem}")]
+    Unsignable {
+        /// Its path in the tree.
+        path: Utf8PathBuf,
+        /// What is wrong with its headers.
+        problem: String,
+    },
     /// A file in the cache has changed while it was in use.
     #[error("`{0}` in the cache has changed since it was checked")]
     Changed(Utf8PathBuf),
@@ -51,6 +64,8 @@ impl Diagnose for Error {
             Self::Stamp(_) => Class::Failure.into(),
             Self::Zbin(error) => error.diagnosis(),
             Self::Medium(error) => error.diagnosis(),
+            Self::Sign(error) => error.diagnosis(),
+            Self::Unsignable { path, .. } => Class::Failure.about(path),
             Self::Changed(path) => Class::Failure.about(path).help(Help::Again),
             Self::Fs(error) => error.diagnosis(),
         }
@@ -76,6 +91,8 @@ pub struct TreeContents<'a> {
     pub threads: usize,
     /// Receives progress events.
     pub progress: &'a dyn Progress,
+    /// Signs loaders that are built for Secure Boot; without it, they stay as they were built.
+    signer: Option<&'a Signer>,
     /// Environment of other programs.
     environment: MakeEnvironment,
     warned: Once,
@@ -93,13 +110,19 @@ impl<'a> TreeContents<'a> {
     #[must_use]
     pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
         let environment = MakeEnvironment::default();
-        Self { plan, built, cache, threads, progress, environment, warned: Once::new() }
+        Self { plan, built, cache, threads, progress, signer: None, environment, warned: Once::new() }
     }
 
     /// Runs other programs in `environment`, which does not affect any byte.
     #[must_use]
     pub fn in_environment(self, environment: MakeEnvironment) -> Self {
         Self { environment, ..self }
+    }
+
+    /// Lets `signer` sign loaders that are built for Secure Boot.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<&'a Signer>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Returns all files of the plan, in its order.
@@ -127,15 +150,13 @@ impl<'a> TreeContents<'a> {
     /// [`Error`].
     pub fn content(&self, FileJob { file, slot }: &FileJob<'_>, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
         match file.origin {
-            ContentSource::Stamped(Stamped { base, site, .. }) => {
-                let slot = slot.get_or_init(|| site.script().slot());
-                self.stamp(self.built.base(&base), slot, stamper)
+            ContentSource::Stamped(loader) => {
+                self.loader(&loader, slot.get_or_init(|| loader.site.script().slot()), stamper)
             }
             ContentSource::Medium(planned) => {
                 let slot = slot.get_or_init(|| planned.site.script().slot());
-                let stamped =
-                    |part: Stamped<'_>| Ok((part.loader, self.stamp(self.built.base(&part.base), slot, stamper)?));
-                self.medium(&planned, &planned.parts().map(stamped).collect::<Result<Vec<_>, Error>>()?)
+                let loader = |part: Stamped<'_>| Ok((part.loader, self.loader(&part, slot, stamper)?));
+                self.medium(&planned, &planned.parts().map(loader).collect::<Result<Vec<_>, Error>>()?)
             }
             ContentSource::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
             ContentSource::Other(Other::Member(member)) => {
@@ -158,7 +179,39 @@ impl<'a> TreeContents<'a> {
 
     fn loader_identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
         let (base, slot) = (self.built.base(&loader.base).digest, loader.site.slot_sha256);
-        Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes()].concat())
+        let signer = self.signer_of(loader).map(Signer::identity);
+        let signer = signer.as_ref().map_or(&[][..], |identity| identity.as_bytes());
+        Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes(), signer].concat())
+    }
+
+    /// Returns the signer of `loader`, if it gets signed.
+    fn signer_of(&self, loader: &Stamped<'_>) -> Option<&'a Signer> {
+        self.signer.filter(|_| loader.site.config.sbat(loader.loader.platform()).is_some())
+    }
+
+    /// Stamps `loader` with `slot`, and signs it if it gets signed.
+    fn loader(&self, loader: &Stamped<'_>, slot: &Slot, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+        let stamped = self.stamp(self.built.base(&loader.base), slot, stamper)?;
+        Ok(match self.signer_of(loader) {
+            Some(signer) => signer.sign(&stamped, self.progress)?,
+            None => stamped,
+        })
+    }
+
+    /// Returns the digests of `file`, which has `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsignable`].
+    pub fn digests(file: &PlannedFile<'_>, bytes: &[u8]) -> Result<FileDigests, Error> {
+        let authenticode = match &file.origin {
+            ContentSource::Stamped(Stamped { loader, site, .. }) if site.config.sbat(loader.platform()).is_some() => {
+                let read = Signatures::of(bytes);
+                Some(read.map_err(|problem| Error::Unsignable { path: file.path.clone(), problem })?.digest)
+            }
+            _ => None,
+        };
+        Ok(FileDigests { content: Content::of(bytes), authenticode })
     }
 
     fn medium_identity(&self, planned: &PlannedMedium<'_>) -> Sha256Digest {
@@ -195,20 +248,26 @@ impl<'a> TreeContents<'a> {
         Ok(recipe.make(loaders, scratch.path(), self.progress)?)
     }
 
+    /// Returns the manifest of the tree, without files.
+    #[must_use]
+    pub fn head(&self) -> Manifest {
+        Manifest { secure_boot: self.signer.map(Signer::entry), ..Manifest::head(self.plan) }
+    }
+
     /// Returns the manifest of the tree, without writing the tree.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn manifest(&self) -> Result<Manifest, Error> {
-        let (mut manifest, mut dedup) = (Manifest::head(self.plan), Dedup::default());
+        let (mut manifest, mut dedup) = (self.head(), Dedup::default());
         let made = |stamper: &mut Stamper, job: FileJob<'a>| {
             let content = match job.file.origin {
                 // Its content matches the pin, or it would not be in the cache.
                 ContentSource::Other(Other::Member(MemberPin { sha256, size, .. })) => {
-                    Content { sha256: *sha256, size: *size }
+                    Content { sha256: *sha256, size: *size }.into()
                 }
-                _ => Content::of(&self.content(&job, stamper)?),
+                _ => Self::digests(&job.file, &self.content(&job, stamper)?)?,
             };
             Ok((job.file, content))
         };

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::release::attest::{IPXE_REPOSITORY, is_chosen_text, loaders, member_purl, project, to_text, unlisted};
 use crate::stamp::slot::SlotSize;
-use crate::tree::manifest::{Manifest, ManifestEntry, PatchEntry, Syslinux};
+use crate::tree::manifest::{Configuration, Manifest, ManifestEntry, PatchEntry, Syslinux};
 
 /// Type of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -202,7 +202,7 @@ fn external_parameters(manifest: &Manifest) -> ExternalParameters<'_> {
             patches: &ipxe.patches,
         }),
         syslinux: syslinux.as_ref(),
-        configurations: configurations.iter().map(|known| configuration_id(&known.name, known.sha256)).collect(),
+        configurations: ids(configurations),
         files: files
             .iter()
             .filter_map(|file| Some(ConfiguredFile { path: &file.path, origin: origin(file)? }))
@@ -210,8 +210,15 @@ fn external_parameters(manifest: &Manifest) -> ExternalParameters<'_> {
     }
 }
 
-fn configuration_id(name: &str, sha256: Sha256Digest) -> ConfigurationId<'_> {
-    ConfigurationId { name, sha256 }
+/// Returns each configuration once: with Secure Boot, a manifest lists it with and without.
+fn ids(configurations: &[Configuration]) -> Vec<ConfigurationId<'_>> {
+    let mut ids: Vec<ConfigurationId<'_>> = Vec::new();
+    for Configuration { name, sha256, .. } in configurations {
+        if ids.last().is_none_or(|last| last.sha256 != *sha256) {
+            ids.push(ConfigurationId { name, sha256: *sha256 });
+        }
+    }
+    ids
 }
 
 /// Returns the origin of a file; `None` for a text that the build itself generated.
@@ -231,7 +238,7 @@ fn origin(file: &ManifestEntry) -> Option<Origin<'_>> {
 
 fn internal_parameters(manifest: &Manifest) -> InternalParameters<'_> {
     let make = manifest.configurations.iter().map(|known| Make {
-        configuration: configuration_id(&known.name, known.sha256),
+        configuration: ConfigurationId { name: &known.name, sha256: known.sha256 },
         variables: &known.make,
         environment: &known.environment,
     });

@@ -158,11 +158,13 @@ impl List {
 
     fn configurations(&mut self, found: &Manifest, wanted: &Manifest) {
         for there in &wanted.configurations {
-            let same = |here: &&Configuration| here.sha256 == there.sha256 && here.make == there.make;
+            let same = |here: &&Configuration| {
+                here.sha256 == there.sha256 && here.make == there.make && here.sbat == there.sbat
+            };
             if found.configurations.iter().any(|here| same(&here) && here.environment == there.environment) {
                 continue;
             }
-            let named = |here: &&Configuration| here.name == there.name;
+            let named = |here: &&Configuration| here.name == there.name && here.sbat.is_some() == there.sbat.is_some();
             let Some(here) = found.configurations.iter().find(named) else {
                 self.compare(
                     CauseKind::Configuration,
@@ -185,6 +187,8 @@ impl List {
                     },
                 );
             }
+            let sbat = |of: &Configuration| of.sbat.clone().unwrap_or_default();
+            self.compare(CauseKind::Configuration, format!("the SBAT line of `{name}`"), sbat(here), sbat(there));
             for (what, here, there) in
                 [("header", &here.headers, &there.headers), ("certificate", &here.trust, &there.trust)]
             {

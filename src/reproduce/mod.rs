@@ -28,7 +28,10 @@ use crate::base::{fs, parallel, paths};
 use crate::digest::Sha256Digest;
 use crate::loader::link_map::LinkMap;
 use crate::loader::linked_objects::LinkedObjects;
-use crate::tree::manifest::Manifest;
+use crate::loader::signature;
+use crate::loader::target::Loader;
+use crate::printable::printable;
+use crate::tree::manifest::{Embedded, Manifest, ManifestEntry};
 
 /// Maximum number of loaders whose differences a report describes.
 const MAX_EXPLAINED: usize = 1000;
@@ -125,9 +128,22 @@ pub fn reproduce(
     Ok(report)
 }
 
-/// Returns the digests of all files of a tree.
-fn all_files(manifest: &Manifest) -> Digests {
-    manifest.files.iter().map(|file| (file.path.to_string(), file.sha256)).collect()
+/// Returns the digests of all files of a tree. If it is `signed`, or compared with such a tree, those of loaders are the
+/// digests of what is signed, and boot media with such loaders are left out: a signature cannot be made again.
+fn all_files(manifest: &Manifest, signed: bool) -> Digests {
+    let secure: BTreeSet<Loader> = if signed { loaders_with_digest(manifest) } else { BTreeSet::new() };
+    let has_signed = |file: &&ManifestEntry| {
+        file.kind.is_medium() && file.ipxe.iter().flat_map(Embedded::loaders).any(|loader| secure.contains(&loader))
+    };
+    let digest = |file: &ManifestEntry| file.authenticode_sha256.filter(|_| signed).unwrap_or(file.sha256);
+    let compared = manifest.files.iter().filter(|file| !has_signed(file));
+    compared.map(|file| (file.path.to_string(), digest(file))).collect()
+}
+
+/// Returns the loaders of a tree that are built for Secure Boot.
+fn loaders_with_digest(manifest: &Manifest) -> BTreeSet<Loader> {
+    let secure = manifest.files.iter().filter(|file| file.authenticode_sha256.is_some());
+    secure.flat_map(|file| file.ipxe.iter().flat_map(Embedded::loaders)).collect()
 }
 
 /// State of a run.
@@ -157,14 +173,14 @@ impl Run<'_> {
     fn found(build: &Rebuild, reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(_) => Self::digests(build),
-            Reference::Published(_) => all_files(&build.manifest),
+            Reference::Published(published) => all_files(&build.manifest, published.is_signed()),
         }
     }
 
     fn wanted(reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(build) => Self::digests(build),
-            Reference::Published(published) => all_files(published.manifest()),
+            Reference::Published(published) => all_files(published.manifest(), published.is_signed()),
         }
     }
 
@@ -210,12 +226,13 @@ impl Run<'_> {
         };
         let files: Vec<Compared> = paths.iter().map(compared).collect();
         let manifest = &build.manifest;
-        let (manifest_same, (causes, causes_total), against) = match reference {
-            Reference::Rebuild(_) => (None, (Vec::new(), 0), None),
+        let (manifest_same, (causes, causes_total), against, signer) = match reference {
+            Reference::Rebuild(_) => (None, (Vec::new(), 0), None, None),
             Reference::Published(published) => (
                 Some(manifest == published.manifest()),
                 cause::causes(manifest, published.manifest()),
                 Some(published.name.clone()),
+                published.manifest().secure_boot.as_ref().map(|it| printable(&it.signer).to_string()),
             ),
         };
         let verdict = if files.iter().all(Compared::same) {
@@ -228,6 +245,7 @@ impl Run<'_> {
         ReproduceReport {
             verdict,
             against,
+            signer,
             builds: std::mem::take(&mut self.builds),
             files,
             manifest_same,
@@ -281,11 +299,14 @@ impl Run<'_> {
         let names = self.names(build);
         let theirs = match reference {
             Reference::Rebuild(plain) => Some(self.context.loader(plain, planned).map_err(failed)?),
-            Reference::Published(published) => published.file(path).and_then(|file| fs::read(&file).ok()),
+            Reference::Published(published) => {
+                let read = published.file(path).and_then(|file| fs::read(&file).ok());
+                read.map(|bytes| signature::without_signatures(&bytes).unwrap_or(bytes))
+            }
         };
         if let Some(there) = theirs {
             let here = self.context.loader(build, planned).map_err(failed)?;
-            let map = build.link_map(&planned.build, planned.loader);
+            let map = build.link_map(planned);
             let (copies, names) = (paths::both_versions(evidence, path), names.clone());
             difference.files = Some(copies.clone());
             let compared = self.detached_on_cancel(move || -> Result<_, fs::Error> {
@@ -311,7 +332,7 @@ impl Run<'_> {
             None => {}
         }
         if let Reference::Rebuild(plain) = reference {
-            let folder = |build: &Rebuild| build.objects(&planned.build, planned.loader);
+            let folder = |build: &Rebuild| build.objects(planned);
             difference.objects = objects::compare(&folder(build), &folder(plain), &names)?;
         }
         Ok(difference)
@@ -329,7 +350,7 @@ impl Run<'_> {
         let ipxe = manifest.files.iter().find(|file| file.path == planned.path)?.ipxe.as_ref()?;
         let mut configurations = manifest.configurations.iter();
         let configuration = configurations.find(|configuration| configuration.sha256 == ipxe.configuration)?;
-        let list = paths::linked_in_tree(&configuration.name, planned.loader.as_str());
+        let list = ipxe.linked_list(&configuration.name)?;
         manifest.files.iter().any(|file| file.path == list).then(|| published.file(&list)).flatten()
     }
 

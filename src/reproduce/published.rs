@@ -158,6 +158,12 @@ impl PublishedTree {
         }
     }
 
+    /// Checks whether its loaders for Secure Boot are signed.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.manifest().secure_boot.is_some()
+    }
+
     /// Returns the path of the file `path` of the tree; `None` if only the manifest is available.
     #[must_use]
     pub fn file(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {

@@ -1,6 +1,7 @@
 //! One build of all loaders of a plan, from scratch, under given variations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +15,7 @@ use crate::build::make;
 use crate::build::make::Settings;
 use crate::build::plan::{Plan, Stamped};
 use crate::build::{self, BuildContext, Built, recall};
+use crate::config::ipxe_config::IpxeConfig;
 use crate::digest::Sha256Digest;
 use crate::loader::target::Loader;
 use crate::publish::tree_contents::{self, TreeContents};
@@ -132,17 +134,18 @@ impl Rebuild {
         &self.built.base(key).linked
     }
 
-    /// Returns the link map of `loader` from the build named `build`; empty if there is none.
+    /// Returns the link map of the loader `planned`; empty if there is none.
     #[must_use]
-    pub fn link_map(&self, build: &str, loader: Loader) -> String {
-        let content = fs::read(&self.cache.work(build).src().join(make::link_map(loader))).unwrap_or_default();
+    pub fn link_map(&self, planned: &PlannedRebuild) -> String {
+        let map = make::link_map(&planned.config, planned.loader);
+        let content = fs::read(&self.cache.work(&planned.build).src().join(map)).unwrap_or_default();
         String::from_utf8_lossy(&content).into_owned()
     }
 
-    /// Returns the folder in which the build named `build` has its objects for the platform of `loader`.
+    /// Returns the folder with the objects of the loader `planned`.
     #[must_use]
-    pub fn objects(&self, build: &str, loader: Loader) -> Utf8PathBuf {
-        self.cache.work(build).src().join(loader.platform().bin_dir())
+    pub fn objects(&self, planned: &PlannedRebuild) -> Utf8PathBuf {
+        self.cache.work(&planned.build).src().join(planned.config.bin_dir(planned.loader.platform()))
     }
 }
 
@@ -153,6 +156,8 @@ pub struct PlannedRebuild {
     pub path: Utf8PathBuf,
     /// Type of the loader.
     pub loader: Loader,
+    /// Its configuration.
+    pub config: Arc<IpxeConfig>,
     /// Key of its base.
     pub key: Sha256Digest,
     /// Name of the build that produces it.
@@ -167,9 +172,9 @@ pub fn loaders(plan: &Plan) -> Vec<PlannedRebuild> {
         keys.map(move |key| (*key, build.name()))
     });
     let builds: BTreeMap<Sha256Digest, String> = keys.collect();
-    let planned = plan.loaders().map(|(path, Stamped { loader, base, .. })| {
+    let planned = plan.loaders().map(|(path, Stamped { loader, base, site })| {
         let build = builds.get(&base).cloned().unwrap_or_default();
-        PlannedRebuild { path, loader, key: base, build }
+        PlannedRebuild { path, loader, config: Arc::clone(&site.config), key: base, build }
     });
     planned.collect()
 }

@@ -31,6 +31,9 @@ pub struct ReproduceReport {
     pub verdict: ReproduceVerdict,
     /// Release that the build was compared with, if any.
     pub against: Option<String>,
+    /// Who has signed the loaders of the release, if they are signed. What is compared of them is then what is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// Builds in order of execution.
     pub builds: Vec<BuildTime>,
     /// Compared files: all loaders, or all files of the tree if compared with a release.

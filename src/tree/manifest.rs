@@ -52,9 +52,22 @@ pub struct Manifest {
     /// The build configurations, by name and digest.
     #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
     pub configurations: Vec<Configuration>,
+    /// Who has signed the loaders that are built for Secure Boot, if they are signed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub secure_boot: Option<SignerEntry>,
     /// All files except the manifest itself and `SHA256SUMS`, sorted bytewise by path.
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
     pub files: Vec<ManifestEntry>,
+}
+
+/// Signer of loaders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SignerEntry {
+    /// Owner of the certificate.
+    pub signer: String,
+    /// SHA-256 of the certificate.
+    pub certificate_sha256: Sha256Digest,
 }
 
 /// Program that wrote a manifest.
@@ -151,6 +164,10 @@ pub struct Configuration {
     /// The trusted certificates, by name.
     #[serde(deserialize_with = "map::<MAX_LIST, _, _, _>")]
     pub trust: BTreeMap<String, Sha256Digest>,
+    /// For loaders that are built for Secure Boot: component and generation of their own line in the SBAT section,
+    /// separated by a comma.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sbat: Option<String>,
 }
 
 /// A file of the tree.
@@ -163,6 +180,10 @@ pub struct ManifestEntry {
     pub size: u64,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
+    /// SHA-256 by Authenticode of a loader that is built for Secure Boot: of everything that a signature covers. It is the
+    /// same with and without signatures.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub authenticode_sha256: Option<Sha256Digest>,
     /// File kind, according to its content.
     pub kind: FileKind,
     /// CPU that it runs on, according to its content.
@@ -202,6 +223,15 @@ impl Embedded {
     /// Returns the loader, or those on a boot medium. Leaves out make targets that this version does not know.
     pub fn loaders(&self) -> impl Iterator<Item = Loader> {
         self.target.split(' ').filter_map(Loader::of_target)
+    }
+
+    /// Returns the path in the tree of the list of what is linked into the loader, whose configuration is called
+    /// `configuration`.
+    #[must_use]
+    pub fn linked_list(&self, configuration: &str) -> Option<Utf8PathBuf> {
+        let loader = Loader::of_target(&self.target)?;
+        let folder = if self.target == loader.target() { "" } else { paths::LINKED_FOR_SECURE_BOOT };
+        Some(paths::linked_in_tree(&format!("{configuration}{folder}"), loader.as_str()))
     }
 }
 
@@ -265,7 +295,7 @@ impl Manifest {
     /// Returns this manifest with other files.
     #[must_use]
     pub fn with_files(&self, files: Vec<ManifestEntry>) -> Self {
-        let Self { schema_version, generator, ipxe, syslinux, toolchain, configurations, files: _ } = self;
+        let Self { schema_version, generator, ipxe, syslinux, toolchain, configurations, secure_boot, files: _ } = self;
         Self {
             schema_version: *schema_version,
             generator: generator.clone(),
@@ -273,6 +303,7 @@ impl Manifest {
             syslinux: syslinux.clone(),
             toolchain: toolchain.clone(),
             configurations: configurations.clone(),
+            secure_boot: secure_boot.clone(),
             files,
         }
     }
@@ -558,11 +589,13 @@ mod tests {
             Embedded { target, configuration, script: script.into(), slot_size: SlotSize::DEFAULT, slot_sha256 }
         });
         let options = (prop::option::of(name()), prop::option::of(name()), prop::option::of(name()));
-        (name(), any::<u64>(), digest(), kind, options, prop::option::of(ipxe)).prop_map(
-            |(path, size, sha256, (kind, arch), (site, same_as, member), ipxe)| ManifestEntry {
+        let digests = (digest(), prop::option::of(digest()));
+        (name(), any::<u64>(), digests, kind, options, prop::option::of(ipxe)).prop_map(
+            |(path, size, (sha256, authenticode_sha256), (kind, arch), (site, same_as, member), ipxe)| ManifestEntry {
                 path: path.into(),
                 size,
                 sha256,
+                authenticode_sha256,
                 kind,
                 arch,
                 site,
@@ -578,22 +611,24 @@ mod tests {
         let list = || prop::collection::vec(name(), 0..3);
         let tool = (name(), name(), digest(), prop::option::of(name()), map())
             .prop_map(|(name, version, sha256, package, files)| ToolEntry { name, version, sha256, package, files });
-        let configuration = (name(), digest(), list(), list(), map(), map()).prop_map(
-            |(name, sha256, make, environment, headers, trust)| Configuration {
+        let configuration = (name(), digest(), list(), list(), map(), map(), prop::option::of(name())).prop_map(
+            |(name, sha256, make, environment, headers, trust, sbat)| Configuration {
                 name,
                 sha256,
                 make,
                 environment,
                 headers,
                 trust,
+                sbat,
             },
         );
         let lists = (prop::collection::vec(tool, 0..3), prop::collection::vec(configuration, 0..3));
         let patch = (name(), digest()).prop_map(|(name, sha256)| PatchEntry { name, sha256 });
         let patches = prop::collection::vec(patch, 0..3);
         let files = prop::collection::vec(file(), 0..5);
-        (name(), any::<u64>(), prop::option::of(name()), patches, lists, files).prop_map(
-            |(text, source_date_epoch, syslinux, patches, (toolchain, configurations), files)| Manifest {
+        let options = (prop::option::of(name()), prop::option::of(name()));
+        (name(), any::<u64>(), options, patches, lists, files).prop_map(
+            |(text, source_date_epoch, (syslinux, signer), patches, (toolchain, configurations), files)| Manifest {
                 schema_version: SCHEMA_VERSION,
                 generator: Generator { name: GENERATOR.into(), version: text.clone() },
                 ipxe: IpxeEntry {
@@ -608,6 +643,8 @@ mod tests {
                 syslinux: syslinux.map(|version| Syslinux { version }),
                 toolchain,
                 configurations,
+                secure_boot: signer
+                    .map(|signer| SignerEntry { certificate_sha256: Sha256Digest::of(signer.as_bytes()), signer }),
                 files,
             },
         )

@@ -5,4 +5,5 @@ pub mod interfering_files;
 pub mod limits;
 pub mod manifest;
 pub mod open;
+mod signed;
 pub mod verify;

@@ -115,7 +115,7 @@ impl CheckedTree {
         // The file stays open, so replacing it by name has no effect.
         let mut tarball = fs::open(path)?;
         let failed = |source| Error::Unpack { path: path.to_owned(), source };
-        let report = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, progress)?)?;
+        let report = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, None, progress)?)?;
         tarball.rewind().map_err(failed)?;
         let limits = limits::of_tarball(&tarball);
         let folder = Temporary::create(scratch, paths::TEMPORARY)?;

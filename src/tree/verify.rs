@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::interfering_files::InterferingFile;
 use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
 use super::manifest::{Manifest, ManifestEntry};
+use super::signed::{self, Signed};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::fs::{self, EntryKind, MAX_FOLDERS, world_readable};
 use crate::base::progress::{Interruptible, Progress};
@@ -17,6 +18,7 @@ use crate::base::{parallel, paths};
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind::{self, Mismatch};
 use crate::loader::medium::Medium;
+use crate::loader::signature::SigningCertificate;
 use crate::loader::target::{Arch, Loader};
 use crate::printable::printable;
 
@@ -66,6 +68,9 @@ impl Diagnose for Error {
     }
 }
 
+/// Maximum number of signers that are listed.
+const MAX_SIGNERS: usize = 16;
+
 /// A difference between a tree and its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
@@ -92,6 +97,8 @@ pub enum Difference {
     },
     /// A file with the content in the manifest, but of another kind than the manifest says.
     Misnamed(Utf8PathBuf, Mismatch),
+    /// A loader whose signature is not as it should be, with what is wrong.
+    Signature(Utf8PathBuf, String),
     /// `SHA256SUMS` does not match the manifest.
     Sums,
 }
@@ -119,6 +126,7 @@ impl fmt::Display for Difference {
             Self::Misnamed(path, mismatch) => {
                 write!(f, "`{}` is not what the manifest says: {mismatch}", printable(path))
             }
+            Self::Signature(path, problem) => write!(f, "`{}` {problem}", printable(path)),
             Self::Sums => write!(f, "`{}` does not say what the manifest says", paths::SHA256SUMS),
         }
     }
@@ -139,6 +147,8 @@ pub struct VerifyReport {
     pub unreadable: Option<Utf8PathBuf>,
     /// Files beside a deployed tree that do not belong to it, sorted.
     pub others: Vec<Utf8PathBuf>,
+    /// Certificates of those who have signed files of the tree, each once.
+    pub signers: Vec<SigningCertificate>,
 }
 
 /// Verifies the tree or the tarball at `path`.
@@ -147,18 +157,32 @@ pub struct VerifyReport {
 ///
 /// [`Error`] if there is nothing to compare; differences are not an error.
 pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, Error> {
-    if path.is_dir() { folder(path, progress) } else { tarball(path, fs::open(path)?, progress) }
+    verify_signed(path, None, progress)
 }
 
-/// Verifies the tree at `path`. Does not read files that the manifest does not list.
+/// Verifies the tree or the tarball at `path`, whose UEFI loaders must all be signed with the `demanded` certificate or
+/// with one that leads to it.
 ///
 /// # Errors
 ///
 /// As [`verify`].
-pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, Error> {
+pub fn verify_signed(
+    path: &Utf8Path,
+    demanded: Option<&SigningCertificate>,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, Error> {
+    if path.is_dir() { folder(path, demanded, progress) } else { tarball(path, fs::open(path)?, demanded, progress) }
+}
+
+/// Verifies the tree at `path`. Does not read files that the manifest does not list.
+fn folder(
+    path: &Utf8Path,
+    demanded: Option<&SigningCertificate>,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, Error> {
     let (manifest, content) = read_manifest(path, progress)?;
     let known = known(&manifest);
-    let mut seen = Seen { manifest: Some(content), ..Seen::default() };
+    let mut seen = Seen { manifest: Some(content), demanded: demanded.cloned(), ..Seen::default() };
     // A deployment keeps the files of other users in its target, and marks the target with a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
     // An interrupted deployment may have left the last of these.
@@ -233,8 +257,13 @@ fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
 }
 
 /// Verifies the tarball `file`, named `path`, from its current offset to its end.
-pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progress) -> Result<VerifyReport, Error> {
-    let (mut seen, mut json) = (Seen::default(), None);
+pub(super) fn tarball(
+    path: &Utf8Path,
+    file: std::fs::File,
+    demanded: Option<&SigningCertificate>,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, Error> {
+    let (mut seen, mut json) = (Seen { demanded: demanded.cloned(), ..Seen::default() }, None);
     let limits = limits::of_tarball(&file);
     let visited = tarball::visit(Interruptible::new(file, progress), limits, &mut |path, mut entry| {
         if entry.kind != TarEntryKind::File {
@@ -273,6 +302,7 @@ struct Found {
     content: Content,
     identity: Option<(file_kind::FileKind, Option<Arch>)>,
     description: String,
+    signed: Option<Signed>,
 }
 
 /// Properties of the text of a manifest.
@@ -289,6 +319,9 @@ struct Seen {
     sums: Option<Content>,
     differences: Vec<Difference>,
     others: Vec<Utf8PathBuf>,
+    /// Certificate that all loaders must be signed with.
+    demanded: Option<SigningCertificate>,
+    signers: Vec<SigningCertificate>,
 }
 
 impl Seen {
@@ -313,13 +346,28 @@ impl Seen {
             self.sums.replace(found).is_some()
         } else {
             let (identity, description) = (file_kind::identify(content), file_kind::describe(content));
-            let found = Found { content: found, identity, description };
+            let is_application = identity.is_some_and(|(kind, _)| kind == file_kind::FileKind::EfiApplication);
+            let signed = if is_application { Signed::of(content, self.demanded.as_ref()) } else { None };
+            let signed = signed.map(|(signed, certificates)| {
+                self.add_signers(certificates);
+                signed
+            });
+            let found = Found { content: found, identity, description, signed };
             self.files.insert(path.clone(), found).is_some()
         };
         if self.files.len() > MAX_FILES {
             return Err(Refusal::Entries(MAX_FILES as u64).into());
         }
         if twice { self.different(Difference::Twice(path)) } else { Ok(()) }
+    }
+
+    /// Adds certificates of signers, up to a number that no tree has.
+    fn add_signers(&mut self, certificates: Vec<SigningCertificate>) {
+        for certificate in certificates {
+            if self.signers.len() < MAX_SIGNERS && !self.signers.contains(&certificate) {
+                self.signers.push(certificate);
+            }
+        }
     }
 
     /// Records an entry of a tarball that no tree has; refuses more such entries than a tree may have files.
@@ -346,7 +394,13 @@ impl Seen {
                 self.differences.push(Difference::Outside(file.path.clone()));
             }
             match self.files.remove(&file.path) {
-                Some(found) => self.differences.extend(compare(file, found)),
+                Some(found) => {
+                    let by = (manifest.secure_boot.as_ref(), self.demanded.as_ref());
+                    let problem = signed::problem(file, found.signed.as_ref(), by.0, by.1);
+                    let difference = compare(file, found);
+                    let signature = problem.map(|problem| Difference::Signature(file.path.clone(), problem));
+                    self.differences.extend(difference.or(signature));
+                }
                 None if too_large.contains(&file.path) => {}
                 None => self.differences.push(Difference::Missing(file.path.clone())),
             }
@@ -366,8 +420,8 @@ impl Seen {
             _ => None,
         });
         let interfering_files = InterferingFile::among(extra.chain(&self.others), &manifest);
-        let Self { differences, others, .. } = self;
-        VerifyReport { manifest, records, differences, interfering_files, unreadable: None, others }
+        let Self { differences, others, signers, .. } = self;
+        VerifyReport { manifest, records, differences, interfering_files, unreadable: None, others, signers }
     }
 }
 
@@ -424,6 +478,7 @@ mod tests {
                 path: path.into(),
                 size: content.size,
                 sha256: content.sha256,
+                authenticode_sha256: None,
                 kind: FileKind::EfiApplication,
                 arch: Some(arch),
                 site: None,
@@ -432,7 +487,8 @@ mod tests {
                 member: None,
             };
             let identity = Some((FileKind::EfiApplication, Some(arch)));
-            compare(&file, Found { content, identity, description: "an EFI application".into() }).is_some()
+            compare(&file, Found { content, identity, description: "an EFI application".into(), signed: None })
+                .is_some()
         };
         let target = "bin-arm64-efi/ipxe.efi";
         // A medium with one loader has the make target of that loader.

@@ -16,9 +16,11 @@ use netboot_loaders::build::BuildContext;
 use netboot_loaders::build::make::{Launcher, MakeEnvironment, Settings};
 use netboot_loaders::build::plan::Plan;
 use netboot_loaders::clean;
+use netboot_loaders::config::secure_boot::SecureBoot;
 use netboot_loaders::fetch::git::local_path;
 use netboot_loaders::fetch::origins::Origins;
 use netboot_loaders::printable::{is_harmful, printable};
+use netboot_loaders::publish::signer::{Signer, Workplace};
 use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Global, MakeArgs, OriginArgs, Output};
@@ -287,6 +289,19 @@ impl<'u> Host<'u> {
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
             environment: MakeEnvironment::default(),
         })
+    }
+
+    /// Returns the signer of the loaders of `plan`, which go to `tree`, if they get signed.
+    pub fn signer(
+        &self,
+        config: Option<&SecureBoot>,
+        plan: &Plan,
+        tree: &Utf8Path,
+        cache: &Cache,
+    ) -> Result<Option<Signer>, Failure> {
+        let (path, epoch, environment) = (&self.path, plan.inputs.pins.ipxe.epoch, whole_environment());
+        let workplace = Workplace { tree, path, environment, epoch, cache };
+        Ok(config.map(|config| Signer::prepare(config, workplace, self.ui)).transpose()?)
     }
 
     /// Returns the context for building the loaders of `plan`, with sources and bases in the same cache.

@@ -20,7 +20,7 @@ impl fmt::Display for Plan {
         }
         for build in &self.builds {
             writeln!(f, "build {} (configuration `{}`)", build.name(), build.config.name)?;
-            writeln!(f, "  make {}", make::variables(&pins.ipxe, &build.config).join(" "))?;
+            writeln!(f, "  make {}", make::variables(&pins.ipxe, &build.config, build.platform).join(" "))?;
             for (size, loaders) in &build.bases {
                 let loaders: Vec<&str> = loaders.keys().map(|loader| loader.as_str()).collect();
                 writeln!(f, "  link bases of {}, with a slot of {size} bytes", loaders.join(", "))?;

@@ -152,7 +152,7 @@ impl Build {
     /// build replaces the previous one.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}-{}", self.platform, self.config.unique_name())
+        format!("{}-{}", self.platform, self.config.unique_name(self.platform))
     }
 }
 
@@ -268,7 +268,7 @@ fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
     let mut lists = BTreeMap::new();
     for build in builds {
         for (loader, key) in build.bases.values().flatten() {
-            let config = build.config.name.clone();
+            let config = build.config.list_folder(build.platform);
             let path = paths::linked_in_tree(&config, loader.as_str());
             lists.entry(path).or_insert(Other::Linked { loader: *loader, key: *key, config });
         }

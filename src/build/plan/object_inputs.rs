@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::make;
 use crate::config::ipxe_config::IpxeConfig;
 use crate::config::pins::IpxePin;
+use crate::config::secure_boot::Sbat;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::Patch;
 use crate::loader::target::Platform;
@@ -50,6 +51,10 @@ impl ObjectInputs {
         for (name, content) in &config.trust {
             list.add("trust", name, "", content);
         }
+        if let Some(Sbat { name, generation }) = config.sbat(platform) {
+            let sbat = format!("{name} {generation}");
+            list.add("secure-boot", "sbat", &sbat, sbat.as_bytes());
+        }
         for patch in patches {
             list.add("patch", &patch.name, "", &patch.content);
         }
@@ -59,7 +64,7 @@ impl ObjectInputs {
             let shown = package.map_or(&*tool.version, |(_, version)| version);
             list.add("toolchain", &tool.name, shown, tool.digest().to_string().as_bytes());
         }
-        for assignment in make::variables(pin, config).into_iter().chain(make::environment(pin)) {
+        for assignment in make::variables(pin, config, platform).into_iter().chain(make::environment(pin)) {
             let (name, value) = assignment.split_once('=').unwrap_or((&assignment, ""));
             list.add(MAKE, name, value, value.as_bytes());
         }

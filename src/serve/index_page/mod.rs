@@ -194,6 +194,7 @@ mod tests {
             path: path.into(),
             size: 7,
             sha256,
+            authenticode_sha256: None,
             kind,
             arch,
             site: None,

@@ -476,8 +476,11 @@ pub struct Verify {
     /// Tree or tarball [default: dist/tftp]
     #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
+    /// Certificate that all UEFI loaders must be signed with, or that must have issued the signer's: PEM or DER
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
+    pub signer: Option<Utf8PathBuf>,
     /// Link loaders with the scripts of some sites through iPXE's make, and compare whole files
-    #[arg(long)]
+    #[arg(long, conflicts_with = "signer")]
     pub against_make: bool,
     /// Number of sites to compare, including the root of the tree
     #[arg(long, value_name = "N", default_value_t = 10, requires = "against_make",

@@ -18,7 +18,6 @@ use netboot_loaders::serve::boot_policy::BootPolicy;
 use netboot_loaders::serve::index_page::Index;
 use netboot_loaders::serve::server_config::ServerKind;
 use netboot_loaders::serve::{index_page, server_config};
-use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::manifest::ManifestEntry;
 use serde_json::{Value, json};
 
@@ -34,8 +33,9 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     config.sites.ended_certificates(SystemTime::now()).into_iter().for_each(|warning| host.ui.warn(warning));
     if args.install_deps {
-        install::missing(&needs::build(&config.build_scope()), host)?;
+        install::missing(&config.needs(), host)?;
     }
+    let secure_boot = config.sites.secure_boot.clone();
     let cache = host.cache()?;
     let recipes = if args.index { recipes(&config.sites, host)? } else { Vec::new() };
     let order = BootOrder::new(&config.sites);
@@ -48,6 +48,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = host.origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
+    let signer = host.signer(secure_boot.as_ref(), &plan, &tree, &cache)?;
     let request = BuildRequest {
         project: &host.project,
         tree: &tree,
@@ -55,6 +56,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         replace: args.replace,
         update_baseline: args.update_baseline,
         references: &references,
+        signer: signer.as_ref(),
     };
     let outcome = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     if args.index {

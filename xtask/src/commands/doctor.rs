@@ -11,7 +11,7 @@ use netboot_loaders::config::sites::Options;
 use netboot_loaders::loader::target::Platform;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::need::Need;
-use netboot_loaders::toolchain::needs;
+use netboot_loaders::toolchain::needs::{self, BuildScope};
 use netboot_loaders::toolchain::probe::ProbeStatus;
 use serde_json::json;
 
@@ -27,9 +27,12 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // be read, the host's own compiler will do.
     let config = Config::read(&host.project, &Options::default(), &Muted(host.ui));
     let platforms: BTreeSet<Platform> = config.iter().flat_map(Config::platforms).collect();
-    let scope = config.map(|config| config.build_scope()).unwrap_or_default();
+    let (scope, build) = config.map_or_else(
+        |_| (BuildScope::default(), needs::build(&BuildScope::default())),
+        |config| (config.build_scope(), config.needs()),
+    );
     let needs = match args.work {
-        DoctorPurpose::Build => needs::build(&scope),
+        DoctorPurpose::Build => build,
         DoctorPurpose::BootTest => {
             let others = platforms.into_iter().filter_map(needs::other_machine).flatten();
             needs::boot_test().into_iter().chain(others.filter(|need| need.name != "qemu")).collect()

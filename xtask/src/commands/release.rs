@@ -9,7 +9,6 @@ use netboot_loaders::build_loaders::{BuildRequest, Config, build_loaders, fetch}
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::fetch::source_bundle::BundleInputs;
 use netboot_loaders::release::{self, Release, ReleaseInputs};
-use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::verify;
 use serde_json::json;
 
@@ -58,7 +57,7 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     // The book comes before the build, which takes minutes.
     let mdbook = MdBook::find_pinned(args.install_deps, host)?;
     if args.install_deps {
-        install::missing(&needs::build(&config.build_scope()), host)?;
+        install::missing(&config.needs(), host)?;
     }
     // In a folder of its own, which nobody else renders to meanwhile.
     let book = Temporary::create(&temporary_folder()?, paths::TEMPORARY)?;
@@ -67,15 +66,18 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     // The sources are part of the release, even if no loader has to be built.
     fetch(&pins, &cache, &origins, host.ui)?;
-    let references = config.references.clone();
+    let (references, secure_boot) = (config.references.clone(), config.sites.secure_boot.clone());
     let plan = config.plan(&host.path, &cache, host.ui)?;
+    let tree = host.project.default_tree();
+    let signer = host.signer(secure_boot.as_ref(), &plan, &tree, &cache)?;
     let request = BuildRequest {
         project: &host.project,
-        tree: &host.project.default_tree(),
+        tree: &tree,
         pack: true,
         replace: args.replace,
         update_baseline: false,
         references: &references,
+        signer: signer.as_ref(),
     };
     let built = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;

@@ -229,6 +229,12 @@ fn same(recognised: &[RecognisedBuild], report: &ReproduceReport) -> String {
         let _ =
             writeln!(text, "  {}  {}", loader.found.map(|digest| digest.to_string()).unwrap_or_default(), loader.path);
     }
+    if let Some(signer) = &report.signer {
+        let _ = writeln!(
+            text,
+            "  UEFI loaders there are signed by `{signer}`, and what is signed is exactly what these sources give"
+        );
+    }
     if report.manifest_same == Some(true) {
         text += "  and the manifest is the same, so the whole tree is\n";
     }

@@ -1,19 +1,22 @@
 //! Command `cargo xtask verify`.
 
 use netboot_loaders::base::plural::{all, choose, count};
-use netboot_loaders::printable::{listed_names, listed_of};
+use netboot_loaders::printable::{listed_names, listed_of, printable};
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::base::fs::world_readable;
+use netboot_loaders::base::fs::{self, world_readable};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
+use netboot_loaders::config::trust::day;
+use netboot_loaders::loader::signature::SigningCertificate;
 use netboot_loaders::reproduce::against_make::{self, MakeComparison};
 use netboot_loaders::reproduce::cause::CauseKind;
 use netboot_loaders::tree::open::{self, CheckedTree};
-use netboot_loaders::tree::verify;
+use netboot_loaders::tree::verify::{self, VerifyReport};
 use serde_json::json;
 
 use super::reproduce::located;
@@ -28,11 +31,24 @@ const SHOWN: usize = 20;
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
-    if args.against_make { against_make(args, &path, host) } else { against_manifest(path, host) }
+    if args.against_make { against_make(args, &path, host) } else { against_manifest(args, path, host) }
 }
 
-fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
-    let report = verify::verify(&path, host.ui).map_err(open::Error::from)?;
+/// Maximum size of a certificate's file in bytes; a typical one has 2,000.
+const MAX_CERTIFICATE: u64 = 64 << 10;
+
+/// Reads the first certificate in `file`.
+fn certificate(file: &Utf8Path) -> Result<SigningCertificate, Failure> {
+    let content = fs::read_at_most(file, MAX_CERTIFICATE)?;
+    SigningCertificate::read(&content).ok_or_else(|| {
+        Failure::new(Class::BadInput, format!("`{file}` is no certificate, wanted one in PEM or DER"))
+            .help("look at it with `openssl x509`")
+    })
+}
+
+fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
+    let demanded = args.signer.as_deref().map(certificate).transpose()?;
+    let report = verify::verify_signed(&path, demanded.as_ref(), host.ui).map_err(open::Error::from)?;
     for file in report.interfering_files.iter().take(SHOWN) {
         host.ui.warn(file.warning());
     }
@@ -42,6 +58,7 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     if let Some(unreadable) = &report.unreadable {
         host.ui.warn(world_readable::unreadable_warning(unreadable));
     }
+    let signed = signers(&report, host);
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {
         0 => ", and nothing else is there".to_owned(),
@@ -49,10 +66,25 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
         count => format!("; {count} other files are not of this tree: {}", listed_names(&others)),
     };
     host.ui.result(
-        &format!("{path}: {} {} as in the manifest{besides}\n", all(files, "file"), choose(files, "is", "are")),
-        json!({ "path": path, "files": files, "others": others.len(), "other-files": others }),
+        &format!("{path}: {} {} as in the manifest{besides}\n{signed}", all(files, "file"), choose(files, "is", "are")),
+        json!({ "path": path, "files": files, "others": others.len(), "other-files": others, "signer": report.manifest.secure_boot }),
     );
     Ok(())
+}
+
+/// Returns a line about each signer of the tree's files; warns if a certificate has ended.
+fn signers(report: &VerifyReport, host: &Host<'_>) -> String {
+    let mut text = String::new();
+    for SigningCertificate { subject, issuer, not_after, sha256, .. } in &report.signers {
+        let (subject, issuer, until) = (printable(subject), printable(issuer), day(*not_after));
+        let _ =
+            writeln!(text, "signed by {subject}, issued by {issuer}, until {until}, certificate {}", sha256.short());
+        if *not_after < SystemTime::now() {
+            let message = format!("the certificate of `{subject}`, which has signed loaders, was valid until {until}");
+            host.ui.warn(Diagnostic::new(message).help("ask whoever signed them for new ones"));
+        }
+    }
+    text
 }
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {

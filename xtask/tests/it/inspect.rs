@@ -6,10 +6,10 @@ use std::process::Command;
 
 use camino::Utf8Path;
 use netboot_fixtures::limits;
-use netboot_fixtures::pe::application;
 use netboot_fixtures::project::Project;
 use netboot_fixtures::{shows, skip};
 use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::loader::smallest_application::application;
 use serde_json::Value;
 
 netboot_fixtures::tests! {

@@ -22,6 +22,7 @@ mod publish;
 mod recipe;
 mod release;
 mod reproduce;
+mod secure_boot;
 mod stamp;
 mod syslinux;
 mod tree;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             release::tests(),
             reproduce::tests(),
             reproduce::variations::tests(),
+            secure_boot::tests(),
             stamp::tests(),
             syslinux::tests(),
             tree::tests(),

@@ -13,6 +13,7 @@ use netboot_loaders::config::ipxe_config::IpxeConfig;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::fetch::syslinux;
 use netboot_loaders::loader::medium::Medium;
+use netboot_loaders::loader::target::Platform;
 
 netboot_fixtures::tests! {
     with sources;
@@ -71,7 +72,7 @@ fn images_are_make_s(real: &Real) -> Result<(), String> {
     std::fs::write(src.join("embedded.ipxe"), scripted(SCRIPT)).unwrap();
     std::fs::copy(real.tree().join("ipxe.efi"), src.join("ipxe.efi")).unwrap();
     let config = IpxeConfig::read(&real.project.join("vendor/ipxe-config"), "default").unwrap();
-    let variables: Vec<String> = make::variables(real.pin(), &config)
+    let variables: Vec<String> = make::variables(real.pin(), &config, Platform::Bios)
         .into_iter()
         .map(|variable| format!("'{}'", variable.replace(make::TREE, tree.as_str())))
         .collect();

@@ -220,6 +220,9 @@ pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
     }
 }
 
+/// Ending of the folder with the lists of loaders that are built for Secure Boot.
+pub const LINKED_FOR_SECURE_BOOT: &str = "/sb";
+
 /// Returns the path in a tree of the list of the objects linked into `loader` in the configuration `config`.
 #[must_use]
 pub fn linked_in_tree(config: &str, loader: &str) -> Utf8PathBuf {

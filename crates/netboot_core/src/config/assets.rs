@@ -9,7 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_script::Feature;
 
 use super::ipxe_config::{self, IpxeConfig};
-use super::pins::Pins;
+use super::pins::{IpxePin, Pins};
+use super::secure_boot::Sbat;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Located, Table};
@@ -50,6 +51,8 @@ pub(super) struct Assets<'p> {
     project: &'p ProjectPaths,
     /// What media are made with.
     pins: &'p Pins,
+    /// What UEFI loaders say of themselves, if they are built for Secure Boot.
+    pub sbat: Option<Sbat>,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
@@ -79,6 +82,7 @@ impl<'p> Assets<'p> {
         Self {
             project,
             pins,
+            sbat: None,
             templates: BTreeMap::new(),
             configs: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -155,6 +159,16 @@ impl<'p> Assets<'p> {
             }
         }
         media
+    }
+
+    /// Returns the pinned iPXE.
+    pub(super) fn pin(&self) -> &'p IpxePin {
+        &self.pins.ipxe
+    }
+
+    /// Returns the project's folder.
+    pub(super) fn root(&self) -> &'p Utf8Path {
+        self.project.root()
     }
 
     /// Returns the path of a file or folder as diagnostics show it.
@@ -237,7 +251,8 @@ impl<'p> Assets<'p> {
             return None;
         }
         self.trusted += bytes;
-        let config = Arc::new(IpxeConfig { trust: trust.into_iter().collect::<Option<_>>()?, ..config? });
+        let trust = trust.into_iter().collect::<Option<_>>()?;
+        let config = Arc::new(IpxeConfig { trust, secure_boot: self.sbat.clone(), ..config? });
         self.configs.insert(key, Arc::clone(&config));
         Some(config)
     }

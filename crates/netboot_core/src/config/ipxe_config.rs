@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use netboot_script::{BuildKind, Feature};
 
-use crate::base::fs;
+use super::secure_boot::Sbat;
+use crate::base::{fs, paths};
 use crate::digest::Sha256Digest;
-use crate::loader::target::{Arch, Loader, Platform};
+use crate::loader::target::{Arch, Loader, Platform, SECURE_BOOT};
 
 /// The name of the configuration with iPXE's own defaults.
 pub const DEFAULT: &str = "default";
@@ -21,6 +22,8 @@ pub struct IpxeConfig {
     pub headers: BTreeMap<String, Vec<u8>>,
     /// The content of each trusted root certificate (PEM), by its configured name.
     pub trust: BTreeMap<String, Vec<u8>>,
+    /// If UEFI loaders are built for Secure Boot: what their SBAT section says.
+    pub secure_boot: Option<Sbat>,
 }
 
 /// Errors from reading a build configuration.
@@ -56,11 +59,41 @@ impl IpxeConfig {
         })
     }
 
-    /// Returns a unique name: the name itself, or, for a configuration with certificates, the name followed by the
-    /// digest.
+    /// Returns what the SBAT section of loaders for `platform` says, if they are built for Secure Boot.
     #[must_use]
-    pub fn unique_name(&self) -> String {
-        if self.trust.is_empty() { self.name.clone() } else { format!("{}-{}", self.name, self.digest().short()) }
+    pub fn sbat(&self, platform: Platform) -> Option<&Sbat> {
+        self.secure_boot.as_ref().filter(|_| platform != Platform::Bios)
+    }
+
+    /// Returns the folder below `src/` that iPXE's makefile uses for the output for `platform`.
+    #[must_use]
+    pub fn bin_dir(&self, platform: Platform) -> String {
+        let suffix = if self.sbat(platform).is_some() { SECURE_BOOT } else { "" };
+        format!("{}{suffix}", platform.bin_dir())
+    }
+
+    /// Returns the name of the make target of `loader` in iPXE.
+    #[must_use]
+    pub fn target(&self, loader: Loader) -> String {
+        format!("{}/{}", self.bin_dir(loader.platform()), loader.file_name())
+    }
+
+    /// Returns a unique name of builds for `platform`: the name itself, or, for a configuration with certificates or for
+    /// Secure Boot, the name followed by the digest.
+    #[must_use]
+    pub fn unique_name(&self, platform: Platform) -> String {
+        let suffix = if self.sbat(platform).is_some() { SECURE_BOOT } else { "" };
+        if self.trust.is_empty() && suffix.is_empty() {
+            return self.name.clone();
+        }
+        format!("{}{suffix}-{}", self.name, self.digest().short())
+    }
+
+    /// Returns the folder of the lists of what is linked into loaders for `platform`.
+    #[must_use]
+    pub fn list_folder(&self, platform: Platform) -> String {
+        let folder = if self.sbat(platform).is_some() { paths::LINKED_FOR_SECURE_BOOT } else { "" };
+        format!("{}{folder}", self.name)
     }
 
     /// Reads the configuration `name` from `folder`, which contains all configurations.
@@ -69,7 +102,8 @@ impl IpxeConfig {
     ///
     /// [`Error`] if the name is unknown, or if the folder has other files than headers or cannot be read.
     pub fn read(folder: &Utf8Path, name: &str) -> Result<Self, Error> {
-        let mut config = Self { name: name.to_owned(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let mut config =
+            Self { name: name.to_owned(), headers: BTreeMap::new(), trust: BTreeMap::new(), secure_boot: None };
         let own = folder.join(name);
         if name == DEFAULT {
             return if own.exists() { Err(Error::Reserved) } else { Ok(config) };
@@ -97,6 +131,7 @@ impl IpxeConfig {
                 text += &format!("{what} {name} {}\n", Sha256Digest::of(content));
             }
         }
+        text.extend(self.secure_boot.iter().map(|Sbat { name, generation }| format!("sbat {name} {generation}\n")));
         Sha256Digest::of(text.as_bytes())
     }
 

@@ -9,6 +9,7 @@ pub mod network;
 pub mod pins;
 pub mod pins_writer;
 pub mod script;
+pub mod secure_boot;
 pub mod signers;
 pub mod sites;
 pub mod template;

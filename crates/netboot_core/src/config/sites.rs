@@ -13,6 +13,7 @@ use super::inventory::Inventory;
 use super::pins::{MemberPin, Pins};
 use super::reading::Reading;
 use super::script;
+use super::secure_boot::SecureBoot;
 pub use super::site::Site;
 use super::site_set::{self, SiteOrigin, SiteSet};
 use super::site_table::{SiteTable, check_name, safe_path};
@@ -38,6 +39,8 @@ pub struct Sites {
     pub members: Vec<MemberPin>,
     /// The boot entries.
     pub boot: Vec<BootEntry>,
+    /// How UEFI loaders get signed, if they do.
+    pub secure_boot: Option<SecureBoot>,
     /// The content of `pxelinux.cfg/default`, if requested.
     pub pxelinux_config: Option<Vec<u8>>,
     /// Warnings for the user.
@@ -59,7 +62,7 @@ impl Sites {
         self.default.iter().chain(&self.sites)
     }
 
-    /// Returns warnings about trusted certificates that ended before `now`.
+    /// Returns warnings about certificates of trusted authorities and of the signer that ended before `now`.
     #[must_use]
     pub fn ended_certificates(&self, now: SystemTime) -> Vec<Diagnostic> {
         let trusted = self.iter().flat_map(|site| &site.config.trust);
@@ -70,7 +73,8 @@ impl Sites {
                 format!("the certificate in `{name}` was valid until {day}, and iPXE trusts none that has ended");
             Some(Diagnostic::new(message).help("name the one that has taken its place in `trust`"))
         };
-        first_warnings(files.into_iter().filter_map(warning).collect())
+        let signers = self.secure_boot.iter().flat_map(|it| it.ended_certificates(now));
+        first_warnings(files.into_iter().filter_map(warning).chain(signers).collect())
     }
 
     /// Returns this configuration without sites and boot media, and with `loaders` in the root of the tree.
@@ -98,6 +102,9 @@ impl Sites {
         let file = reading.assets.relative(&path);
         let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(TomlFile::new(&file, &text).read(|root| {
+            let secure_boot = root.table("secure-boot", |table| SecureBoot::read(table, &reading.assets));
+            let secure_boot = secure_boot.map(|at| at.value);
+            reading.assets.sbat = secure_boot.as_ref().map(|it| it.sbat.clone());
             let default = reading.all(root, &options.inventories);
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, &pins.syslinux, &reading.assets)))
@@ -119,7 +126,8 @@ impl Sites {
                 warnings.extend(boot_entry::with_variables(&boot));
             }
             warnings.extend(published(root, &boot, &secrets, pxelinux_config.as_deref()));
-            Some(Self { default, sites, members, boot, pxelinux_config, warnings: first_warnings(warnings) })
+            let warnings = first_warnings(warnings);
+            Some(Self { default, sites, members, boot, secure_boot, pxelinux_config, warnings })
         })?)
     }
 }

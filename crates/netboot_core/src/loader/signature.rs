@@ -11,6 +11,8 @@ use cms::cert::CertificateChoices;
 use cms::content_info::ContentInfo;
 use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
 use x509_cert::der::{Any, Decode as _, Encode as _, SliceReader};
@@ -58,6 +60,8 @@ pub struct SigningCertificate {
     pub not_after: SystemTime,
     /// SHA-256 of the certificate.
     pub sha256: Sha256Digest,
+    /// The certificate itself (DER).
+    pub der: Vec<u8>,
 }
 
 impl Signatures {
@@ -73,6 +77,27 @@ impl Signatures {
         let signatures = headers.entries(content)?.into_iter().map(signed).collect();
         Ok(Self { digest, signatures, sbat: headers.section(content, *b".sbat\0\0\0").map(sbat) })
     }
+}
+
+/// Checks whether an EFI application has a table of signatures, which need not hold, by its first bytes.
+#[must_use]
+pub fn has_table(headers: &[u8]) -> bool {
+    Headers::read(headers).is_ok_and(|Headers { table: (start, end), .. }| start < end)
+}
+
+/// Returns `content`, an EFI application, without its signatures.
+///
+/// # Errors
+///
+/// A message if its headers contradict each other.
+pub fn without_signatures(content: &[u8]) -> Result<Vec<u8>, String> {
+    let Headers { checksum, directory, table: (start, _), .. } = Headers::read(content)?;
+    let outside = || "its signatures are not in the file".to_owned();
+    let mut plain = content.get(..start).ok_or_else(outside)?.to_vec();
+    for (at, length) in [(checksum, 4), (directory, 8)] {
+        plain.get_mut(at..at + length).ok_or_else(outside)?.fill(0);
+    }
+    Ok(plain)
 }
 
 /// Returns the text of a section with SBAT levels, which is padded with NUL bytes.
@@ -272,25 +297,55 @@ fn chain<'c>(own: &'c Certificate, all: &[&'c Certificate]) -> Vec<&'c Certifica
     chain
 }
 
+impl Signature {
+    /// Checks whether `certificate` is one of the chain, or has issued the last of it.
+    #[must_use]
+    pub fn leads_to(&self, certificate: &SigningCertificate) -> bool {
+        let is_issuer = || {
+            let (last, issuer) =
+                (Certificate::from_der(&self.chain.last()?.der), Certificate::from_der(&certificate.der));
+            let (last, issuer) = (last.ok()?, issuer.ok()?);
+            let named = last.tbs_certificate.issuer == issuer.tbs_certificate.subject;
+            named.then(|| verify(&issuer, &last.tbs_certificate.to_der().ok()?, last.signature.raw_bytes()))?
+        };
+        self.chain.iter().any(|it| it.sha256 == certificate.sha256) || is_issuer().is_some()
+    }
+}
+
 impl SigningCertificate {
+    /// Reads the first certificate in the content of a file, PEM or DER; `None` if there is none.
+    #[must_use]
+    pub fn read(content: &[u8]) -> Option<Self> {
+        let pem = CertificateDer::from_pem_slice(content).ok();
+        Self::from_der(pem.as_ref().map_or(content, |der| der))
+    }
+
+    /// Reads a certificate; `None` if it cannot be read.
+    #[must_use]
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        Self::of(&Certificate::from_der(der).ok()?)
+    }
+
     fn of(certificate: &Certificate) -> Option<Self> {
         let fields = &certificate.tbs_certificate;
         let not_after: Duration = fields.validity.not_after.to_unix_duration();
+        let der = certificate.to_der().ok()?;
         Some(Self {
             subject: fields.subject.to_string(),
             issuer: fields.issuer.to_string(),
             not_after: SystemTime::UNIX_EPOCH.checked_add(not_after)?,
-            sha256: Sha256Digest::of(&certificate.to_der().ok()?),
+            sha256: Sha256Digest::of(&der),
+            der,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use netboot_fixtures::pe::{CHECKSUM, DIRECTORY, SBAT, SECTIONS, application};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::loader::smallest_application::{CHECKSUM, DIRECTORY, SBAT, SECTIONS, application};
 
     /// Returns the application with a table of signatures that has `entries`.
     fn with_table(entries: &[u8]) -> Vec<u8> {
@@ -298,6 +353,18 @@ mod tests {
         let place = [bytes.len(), entries.len()].map(|number| u32::try_from(number).unwrap().to_le_bytes()).concat();
         bytes[DIRECTORY..DIRECTORY + 8].copy_from_slice(&place);
         [bytes, entries.to_vec()].concat()
+    }
+
+    #[test]
+    fn without_signatures_is_what_it_was_before_they_were_made() {
+        let signed = with_table(&[&16_u32.to_le_bytes()[..], &[0, 2, 2, 0], &[0; 8]].concat());
+        assert_eq!(Signatures::of(&signed).unwrap().signatures.len(), 1);
+        assert!(has_table(&signed[..0x400]) && !has_table(&application()) && !has_table(&signed[..0x100]));
+        assert_eq!(without_signatures(&signed).unwrap(), application());
+        assert_eq!(without_signatures(&application()).unwrap(), application());
+        let mut outside = signed;
+        outside[DIRECTORY + 3] = 0x7f;
+        assert_eq!(without_signatures(&outside).unwrap_err(), "its signatures are not in the file");
     }
 
     #[test]

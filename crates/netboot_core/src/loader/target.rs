@@ -47,6 +47,10 @@ impl fmt::Display for Arch {
     }
 }
 
+/// Ending of the folder that iPXE's makefile uses for loaders that may be signed for Secure Boot: it refuses to link
+/// what has not been reviewed for that.
+pub const SECURE_BOOT: &str = "-sb";
+
 closed_set! {
     /// The platform of a loader: firmware and CPU. Each platform is built in its own source tree.
     pub enum Platform {
@@ -245,10 +249,12 @@ impl Loader {
         })
     }
 
-    /// Finds the loader that the make target `target` builds.
+    /// Finds the loader that the make target `target` builds, for Secure Boot or not.
     #[must_use]
     pub fn of_target(target: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|loader| loader.target() == target)
+        let (folder, file) = target.rsplit_once('/')?;
+        let folder = folder.strip_suffix(SECURE_BOOT).unwrap_or(folder);
+        Self::ALL.into_iter().find(|it| it.file_name() == file && it.platform().bin_dir() == folder)
     }
 
     /// Checks whether it has the form of a Linux kernel, which a boot loader on a disk starts.
@@ -312,6 +318,8 @@ mod tests {
         assert_eq!(Loader::UndionlyKpxe.target(), "bin/undionly.kpxe");
         assert_eq!(Loader::SnponlyEfi.target(), "bin-x86_64-efi/snponly.efi");
         assert_eq!(Loader::Arm64IpxeEfi.target(), "bin-arm64-efi/ipxe.efi");
+        assert_eq!(Loader::of_target("bin-arm64-efi-sb/ipxe.efi"), Some(Loader::Arm64IpxeEfi));
+        assert_eq!(Loader::of_target("bin-arm64-efi-sb-sb/ipxe.efi"), None);
         assert!("ipxe.iso".parse::<Loader>().is_err());
     }
 

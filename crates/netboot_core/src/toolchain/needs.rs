@@ -108,6 +108,14 @@ const SYSLINUX: Need = Need {
     test: Probe::Program("syslinux", &["--version"], "syslinux"),
 };
 
+/// Program that signs loaders.
+pub const OSSLSIGNCODE: Need = Need {
+    name: "osslsigncode",
+    purpose: "signs loaders for Secure Boot",
+    packages: ["osslsigncode"; 5],
+    test: Probe::Program("osslsigncode", &["--version"], "osslsigncode"),
+};
+
 /// Returns the needs of making a `medium`.
 fn of_medium(medium: Medium) -> &'static [Need] {
     match medium {
@@ -219,11 +227,12 @@ fn of_tests() -> Vec<Need> {
             packages: ["git", "git", "git", "git", "git git-daemon"],
             test: Probe::Program("git", &["--version"], "git version"),
         },
+        OSSLSIGNCODE,
         Need {
-            name: "osslsigncode",
-            purpose: "signs what the tests inspect",
-            packages: ["osslsigncode"; 5],
-            test: Probe::Program("osslsigncode", &["--version"], "osslsigncode"),
+            name: "sbsign",
+            purpose: "signs loaders of the tests in another way",
+            packages: ["sbsigntool", "sbsigntools", "sbsigntools", "sbsigntools", "sbsigntool"],
+            test: Probe::Program("sbsign", &["--version"], "sbsign"),
         },
         Need {
             name: "file",

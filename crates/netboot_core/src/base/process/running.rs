@@ -1,4 +1,5 @@
-//! Running programs, which end with this process. Each has its own process group unless it prompts on the terminal.
+//! Running programs, which end with this process. Each has its own session, in which there is no terminal to prompt on,
+//! unless it is meant to prompt.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal, setsid};
 
 use super::command::{Command, Error, MAX_OUTPUT, Outcome};
 use crate::base::diagnostic::boundary;
@@ -136,10 +137,7 @@ impl Running {
             .full_env(command.env.for_program())
             .unchecked()
             .before_spawn(move |command| {
-                if own_group {
-                    command.process_group(0);
-                }
-                die_with_parent(command);
+                before_exec(command, own_group);
                 Ok(())
             });
         expression = match streams.input {
@@ -338,11 +336,17 @@ impl FirstLines {
     unsafe_code,
     reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
 )]
-fn die_with_parent(command: &mut std::process::Command) {
-    // SAFETY: between fork and exec, only async-signal-safe calls are allowed. prctl(2) is one, and nothing is
-    // allocated: the error is built from the number that it returns.
+/// Lets the program end with this process, and gives it its `own_session`, and thereby its own process group.
+fn before_exec(command: &mut std::process::Command, own_session: bool) {
+    // SAFETY: between fork and exec, only async-signal-safe calls are allowed. setsid(2) and prctl(2) are, and nothing is
+    // allocated: the error is built from the number that they return.
     unsafe {
-        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
+        command.pre_exec(move || {
+            if own_session {
+                setsid()?;
+            }
+            Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
+        });
     }
 }
 

@@ -1,0 +1,214 @@
+//! The table `[secure-boot]` of `sites.toml`: UEFI loaders are built for Secure Boot, and signed.
+
+use std::time::SystemTime;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::assets::Assets;
+use super::site_table::safe_path;
+use super::toml::{Located, Table};
+use super::trust;
+use crate::base::diagnostic::{Diagnostic, Location};
+use crate::loader::signature::SigningCertificate;
+use crate::printable::printable;
+
+/// Version of iPXE since which it can be built for Secure Boot.
+const SINCE: &str = "2.0.0";
+
+/// Words of a signing command that stand for the loader to sign and for the file to write.
+pub const PLACEHOLDERS: [&str; 2] = ["{input}", "{output}"];
+
+/// Maximum number of words of a signing command.
+const MAX_WORDS: usize = 100;
+
+/// Maximum length of the name in an SBAT line.
+const MAX_SBAT_NAME: usize = 63;
+
+/// The line about this build in a loader's SBAT section, by which Secure Boot can revoke it together with others.
+/// Source: iPXE's `config/branding.h`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sbat {
+    /// Who builds the loaders; the component is called `ipxe.NAME`.
+    pub name: String,
+    /// The generation; a revocation names the first one that may still boot.
+    pub generation: u32,
+}
+
+/// How loaders get signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecureBoot {
+    /// The line in the SBAT section.
+    pub sbat: Sbat,
+    /// The signer's certificate, then others, such as that of its issuer.
+    pub certificates: Vec<SigningCertificate>,
+    /// The same certificates in PEM.
+    pub pem: Vec<u8>,
+    /// What signs.
+    pub method: SigningMethod,
+    /// Where it is configured.
+    pub location: Location,
+}
+
+/// What signs a loader. The private key is read by another program alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SigningMethod {
+    /// `osslsigncode` with a key in a file.
+    Key {
+        /// Absolute path of the key, in PEM.
+        key: Utf8PathBuf,
+        /// Absolute path of the file with its passphrase.
+        passphrase: Option<Utf8PathBuf>,
+    },
+    /// A command with [`PLACEHOLDERS`] among its words.
+    Command(Vec<String>),
+}
+
+impl SecureBoot {
+    /// Returns a warning for each certificate that ended before `now`. Most firmware takes a signature all the same.
+    #[must_use]
+    pub fn ended_certificates(&self, now: SystemTime) -> Vec<Diagnostic> {
+        let ended = self.certificates.iter().filter(|it| it.not_after < now);
+        let warning = |it: &SigningCertificate| {
+            let (subject, day) = (printable(&it.subject), trust::day(it.not_after));
+            let message = format!("the certificate of `{subject}`, which signs loaders, was valid until {day}");
+            Diagnostic::new(message)
+                .help("have another one made; machines need no new enrolment if its issuer is enrolled")
+        };
+        ended.map(warning).collect()
+    }
+
+    /// Reads `table`.
+    pub(super) fn read(table: &Table<'_>, assets: &Assets<'_>) -> Option<Self> {
+        let pin = assets.pin();
+        if pin.precedes(SINCE) {
+            let message = format!("found iPXE {}, which cannot be built for Secure Boot", pin.version);
+            table.report(table.location().finding(message, format!("pin iPXE {SINCE} or later")));
+        }
+        let sbat = sbat(table);
+        let named = safe_path(table, "certificate");
+        let remedy = "copy the signer's certificate into embed-scripts, and name it";
+        let named = table.require("certificate", named, remedy);
+        let certificates = named.and_then(|at| certificates(table, &at, assets));
+        let method = method(table, assets.root());
+        let (sbat, (certificates, pem), method) = (sbat?, certificates?, method?);
+        Some(Self { sbat, certificates, pem, method, location: table.location() })
+    }
+}
+
+fn sbat(table: &Table<'_>) -> Option<Sbat> {
+    let remedy = "name who builds the loaders, as in sbat-name = \"example\": what gets revoked is called by it";
+    let name = table.require("sbat-name", table.string("sbat-name"), remedy);
+    let name = name.and_then(|Located { value, location }| {
+        let fine = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if fine && (1..=MAX_SBAT_NAME).contains(&value.len()) {
+            return Some(value);
+        }
+        let message = format!("found `{value}`, wanted 1 to {MAX_SBAT_NAME} letters, digits, `.`, `_` or `-`");
+        table.report(location.finding(message, "shorten it to such a name"));
+        None
+    });
+    let generation = table.unsigned("sbat-generation").map_or(Some(1), |Located { value, location }| {
+        let generation = u32::try_from(value).ok().filter(|it| (1..=i32::MAX.unsigned_abs()).contains(it));
+        let message = format!("found {value}, wanted a generation from 1");
+        table.accept(generation.ok_or_else(|| location.finding(message, "begin with 1, and count up")))
+    });
+    Some(Sbat { name: name?, generation: generation? })
+}
+
+/// Reads the certificates in the file `at`, and returns them also as PEM.
+fn certificates(
+    table: &Table<'_>,
+    at: &Located<Utf8PathBuf>,
+    assets: &Assets<'_>,
+) -> Option<(Vec<SigningCertificate>, Vec<u8>)> {
+    let content = assets.content(table, at, "certificate")?;
+    let Some(pem) = trust::certificates(&content) else {
+        let message = format!("`{}` has something else than certificates in PEM, wanted them alone", at.value);
+        let remedy = "put the signer's certificate there, then those that issued it, and the key elsewhere";
+        table.report(at.location.finding(message, remedy));
+        return None;
+    };
+    let read = |der: CertificateDer<'_>| SigningCertificate::from_der(&der);
+    let found: Option<Vec<_>> = CertificateDer::pem_slice_iter(&pem).map(|der| der.ok().and_then(read)).collect();
+    let message = format!("`{}` has a certificate that cannot be read", at.value);
+    let found = found.ok_or_else(|| at.location.finding(message, "look at it with `openssl x509`"));
+    Some((table.accept(found)?, pem))
+}
+
+fn method(table: &Table<'_>, project: &Utf8Path) -> Option<SigningMethod> {
+    let key = table.string("key").map(|at| outside(table, at, project));
+    let passphrase = table.string("passphrase-file").map(|at| outside(table, at, project));
+    let command = table.strings("sign-command");
+    match (key, command) {
+        (Some(key), None) => Some(SigningMethod::Key {
+            key: key?,
+            passphrase: match passphrase {
+                Some(path) => Some(path?),
+                None => None,
+            },
+        }),
+        (None, Some(command)) => {
+            if passphrase.is_some() {
+                let message = "has a `passphrase-file`, which is for a `key`";
+                table.report(table.location().finding(message, "let the command find its passphrase by itself"));
+            }
+            signing_command(table, command)
+        }
+        (None, None) => {
+            let remedy = "name the signer's private key, as in key = \"/etc/netboot-loaders/loader.key\"";
+            table.report(table.location().finding("has neither `key` nor `sign-command`", remedy));
+            None
+        }
+        (Some(_), Some(_)) => {
+            table.report(table.location().finding("has both `key` and `sign-command`", "remove one of them"));
+            None
+        }
+    }
+}
+
+/// Returns the path of a secret, which must not be among the files that a project publishes.
+fn outside(table: &Table<'_>, at: Located<String>, project: &Utf8Path) -> Option<Utf8PathBuf> {
+    let Located { value, location } = at;
+    let path = Utf8PathBuf::from(&value);
+    let plain = path.components().all(|part| !matches!(part.as_str(), ".." | "."));
+    if !path.is_absolute() || !plain {
+        let message = format!("found `{value}`, wanted an absolute path");
+        table.report(location.finding(message, "write it from `/`, without `..`"));
+        return None;
+    }
+    // The folder can be a symbolic link into the project.
+    let real = path.canonicalize_utf8().unwrap_or_else(|_| path.clone());
+    let root = project.canonicalize_utf8().unwrap_or_else(|_| project.to_owned());
+    if real.starts_with(&root) || path.starts_with(project) {
+        let message = format!("`{value}` is inside of this project, whose files get published");
+        table.report(location.finding(message, "keep it elsewhere, where nobody else can read it"));
+        return None;
+    }
+    Some(path)
+}
+
+fn signing_command(table: &Table<'_>, command: Located<Vec<Located<String>>>) -> Option<SigningMethod> {
+    let Located { value, location } = command;
+    let words: Vec<String> = value.into_iter().map(|word| word.value).collect();
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    let refuse = |message: String, remedy: &str| {
+        table.report(location.finding(message, remedy));
+        None
+    };
+    if words.len() > MAX_WORDS || words.iter().any(|word| word.contains('\0')) {
+        return refuse(format!("has {} words, wanted {MAX_WORDS} at most", words.len()), "call a script of your own");
+    }
+    if program.is_empty() || (program.contains('/') && !program.starts_with('/')) {
+        let message = format!("begins with `{program}`, wanted the name of a program or its absolute path");
+        return refuse(message, "write the program first, then its arguments");
+    }
+    for placeholder in PLACEHOLDERS {
+        if !words.iter().any(|word| word.contains(placeholder)) {
+            let example = r#"as in ["sbsign", "--key", "…", "--cert", "…", "--output", "{output}", "{input}"]"#;
+            return refuse(format!("has no `{placeholder}`"), &format!("add it where the command takes it, {example}"));
+        }
+    }
+    Some(SigningMethod::Command(words))
+}

@@ -1,0 +1,248 @@
+//! Loaders that are built for Secure Boot and signed: what is signed, when, by whom, and what cannot sign.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
+use netboot_fixtures::{says, skip};
+use netboot_loaders::tree::manifest::Manifest;
+use tempfile::TempDir;
+
+netboot_fixtures::tests! {
+    loaders_are_signed_once_and_a_tree_says_by_whom,
+    an_unsigned_rebuild_is_what_was_signed,
+    what_cannot_sign_is_told_before_anything_is_built,
+    a_command_that_signs_otherwise_is_found_out,
+    what_is_wrong_in_the_table_is_told,
+    a_loader_that_is_not_signed_as_the_manifest_says_is_found,
+}
+
+/// Keys in a folder of their own, outside of any project.
+struct Keys(TempDir);
+
+impl Keys {
+    /// Makes an authority, a signer `loader` that it has certified, a key with a passphrase, and another signer.
+    fn make() -> Result<Self, String> {
+        skip::program("osslsigncode").and(skip::program("openssl"))?;
+        let keys = Self(tempfile::Builder::new().prefix("keys-").tempdir().unwrap());
+        keys.run(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 9000 -subj '/CN=Loader CA' -keyout ca.key -out ca.pem
+             openssl req -x509 -newkey rsa:2048 -nodes -days 9000 -subj /CN=Other -keyout other.key -out other.pem
+             openssl req -newkey rsa:2048 -nodes -subj '/CN=Loaders' -keyout loader.key -out loader.csr
+             openssl x509 -req -in loader.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9000 -out leaf.pem
+             cat leaf.pem ca.pem > loader.pem
+             openssl rsa -aes256 -passout pass:secret -in loader.key -out locked.key
+             echo secret > passphrase
+             echo other > wrong
+             chmod 600 *.key passphrase wrong",
+        );
+        Ok(keys)
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.0.path()).unwrap().canonicalize_utf8().unwrap().join(name)
+    }
+
+    fn run(&self, script: &str) {
+        let output = Command::new("sh").args(["-ec", script]).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Returns a project whose loaders are signed as the lines `method` say.
+    fn project(&self, loaders: &str, method: &str) -> Project {
+        let project = Project::new();
+        let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+        project.write("vendor/pins.toml", &pins.replace("\"0.0.1\"", "\"2.0.0\""));
+        project.write("embed-scripts/loader.pem", &std::fs::read_to_string(self.path("loader.pem")).unwrap());
+        project.sites(&self.sites(loaders, method));
+        project
+    }
+
+    fn sites(&self, loaders: &str, method: &str) -> String {
+        let method = method.replace("KEYS", self.path("").as_str().trim_end_matches('/'));
+        format!(
+            "[default]\nloaders = [{loaders}]\nscript = \"boot.ipxe\"\n\
+             [secure-boot]\ncertificate = \"loader.pem\"\nsbat-name = \"example\"\n{method}\n"
+        )
+    }
+}
+
+const KEY: &str = "key = \"KEYS/loader.key\"";
+
+fn manifest(project: &Project) -> Manifest {
+    Manifest::parse(&project.read("dist/tftp/manifest.json")).unwrap()
+}
+
+fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\", \"arm64/snponly.efi\"", KEY);
+    let stamped = |of: &Project| of.build(&[]).success().stdout;
+    assert!(stamped(&project).contains(" 3 loaders stamped, 0 kept"));
+    let of = |path: &str| manifest(&project).files.into_iter().find(|file| file.path == path).unwrap();
+    assert_eq!(of("ipxe.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/ipxe.efi");
+    assert_eq!(of("arm64/snponly.efi").ipxe.unwrap().target, "bin-arm64-efi-sb/snponly.efi");
+    assert_eq!(of("ipxe.pxe").ipxe.unwrap().target, "bin/ipxe.pxe");
+    assert!(of("ipxe.efi").authenticode_sha256.is_some() && of("ipxe.pxe").authenticode_sha256.is_none());
+    assert_eq!(manifest(&project).secure_boot.unwrap().signer, "CN=Loaders");
+    let lists: Vec<_> =
+        manifest(&project).files.into_iter().filter(|file| file.path.starts_with("linked-objects")).collect();
+    assert!(lists.iter().any(|list| list.path == "linked-objects/default/sb/arm64/snponly.efi.txt"), "{lists:?}");
+    for signer in ["ca.pem", "leaf.pem"] {
+        let verified = project.run(["verify", "--signer", keys.path(signer).as_str()]).success().stdout;
+        assert!(verified.contains("\nsigned by CN=Loaders, issued by CN=Loader CA, until "), "{verified}");
+    }
+    let error = project.run(["verify", "--signer", keys.path("other.pem").as_str()]).error(8);
+    assert!(error.contains("  `ipxe.efi` is signed by `CN=Loaders`, wanted `CN=Other`\n"), "{error}");
+    assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept"));
+    let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"arm64/snponly.efi\"", KEY);
+    project.sites(&format!("{sites}[site.a]\n"));
+    // A site with the same script has the same bytes.
+    assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept, 3 hard links to others"));
+    // Another certificate for the same key.
+    keys.run("openssl x509 -req -in loader.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 99 -out leaf.pem");
+    project.write("embed-scripts/loader.pem", &std::fs::read_to_string(keys.path("leaf.pem")).unwrap());
+    assert!(stamped(&project).contains(" 2 loaders stamped, 1 kept, "));
+    let inspected = project.run(["inspect", project.tree().join("ipxe.efi").as_str()]).success().stdout;
+    assert!(inspected.contains("bin-x86_64-efi-sb/ipxe.efi with boot.ipxe"), "{inspected}");
+    assert!(inspected.contains("\n  protocols  1: d_proto\n"), "{inspected}");
+    Ok(())
+}
+
+fn an_unsigned_rebuild_is_what_was_signed() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\"", KEY);
+    project.build(&["--archive"]).success();
+    let first = project.snapshot();
+    // Neither the key nor its program is there any more.
+    std::fs::remove_file(keys.path("loader.key")).unwrap();
+    let ipxe = project.path("ipxe");
+    let reproduce = |against: &str| {
+        project.run(["reproduce", "--plain", "--offline", "--ipxe-url", ipxe.as_str(), "--against", against])
+    };
+    for against in ["dist/tftp", "dist/tftp/manifest.json"] {
+        let said = reproduce(project.path(against).as_str()).success().stdout;
+        assert!(said.contains("UEFI loaders there are signed by `CN=Loaders`"), "{said}");
+        assert!(said.contains("what is signed is exactly what these sources give"), "{said}");
+    }
+    let made = project.run(["verify", "--against-make", "--offline", "--ipxe-url", ipxe.as_str()]).success().stdout;
+    assert!(made.contains("2 loaders of 1 of 1 site"), "{made}");
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let said = reproduce(project.path("dist/tftp").as_str()).failure(12);
+    assert!(said.contains("the script in `ipxe.efi`"), "{said}");
+    assert_eq!(project.snapshot(), first);
+    Ok(())
+}
+
+fn what_cannot_sign_is_told_before_anything_is_built() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let said = |method: &str| {
+        let project = keys.project("\"ipxe.efi\"", method);
+        let ran = project.build(&[]);
+        assert!(!project.path("cache/ipxe.git").exists() && !project.tree().exists(), "{}", ran.stderr);
+        ran.stderr.replace(keys.path("").as_str().trim_end_matches('/'), "KEYS")
+    };
+    let all = [
+        KEY.replace("loader.key", "gone.key"),
+        KEY.replace("loader.key", "other.key"),
+        KEY.replace("loader.key", "ca.key"),
+        KEY.replace("loader.key", "locked.key"),
+        KEY.replace("loader.key", "locked.key\"\npassphrase-file = \"KEYS/wrong"),
+    ];
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    says!(project, all.map(|method| said(&method)).concat(), "keys-that-cannot-sign");
+    let set_mode = |mode| std::fs::set_permissions(keys.path("loader.key"), PermissionsExt::from_mode(mode)).unwrap();
+    set_mode(0o640);
+    let readable = said(KEY);
+    set_mode(0o600);
+    std::fs::write(keys.path("manifest.json"), "{}").unwrap();
+    says!(project, [readable, said(KEY)].concat(), "keys-that-others-know");
+    std::fs::remove_file(keys.path("manifest.json")).unwrap();
+    let locked = KEY.replace("loader.key", "locked.key\"\npassphrase-file = \"KEYS/passphrase");
+    keys.project("\"ipxe.efi\"", &locked).build(&[]).success();
+    Ok(())
+}
+
+fn a_command_that_signs_otherwise_is_found_out() -> Result<(), String> {
+    skip::program("sbsign")?;
+    let keys = Keys::make()?;
+    let said = |script: &str| {
+        let sign = "osslsigncode sign -h sha256 -time 1 -certs KEYS/loader.pem -key KEYS/loader.key -in";
+        let other = "sbsign --key KEYS/loader.key --cert KEYS/leaf.pem --output";
+        let script = script.replace("SIGN", sign).replace("SB", other);
+        let method = format!(r#"sign-command = ["sh", "-ec", '{script}', "sh", "{{input}}", "{{output}}"]"#);
+        let ran = keys.project("\"ipxe.efi\"", &method).build(&[]);
+        (ran.code, ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned())
+    };
+    assert_eq!(said("SIGN $1 -out $2"), (0, String::new()));
+    assert_eq!(said("SB $2 $1"), (0, String::new()));
+    let refused = |script: &str| {
+        let (code, line) = said(script);
+        assert_eq!(code, 3, "{line}");
+        line
+    };
+    let all = [
+        "true",
+        "cp $1 $2",
+        "SB $2 $1; SB $2 $2",
+        "printf x >> $1; SIGN $1 -out $2",
+        "SIGN $1 -out $2; printf 12345678 >> $2",
+        "SIGN $1 -out $2; printf x | dd of=$2 bs=1 seek=1500 conv=notrunc",
+    ];
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    says!(project, all.map(refused).join("\n"), "commands-that-sign-otherwise");
+    let (code, line) = said("echo no token >&2; exit 1");
+    assert_eq!((code, line.as_str()), (1, "error: cannot sign a loader: `/usr/bin/sh` ended with exit code 1"));
+    Ok(())
+}
+
+fn what_is_wrong_in_the_table_is_told() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.efi\"", "");
+    std::fs::copy(keys.path("other.key"), project.path("other.key")).unwrap();
+    project.write("embed-scripts/key.pem", &std::fs::read_to_string(keys.path("other.key")).unwrap());
+    let own = project.path("other.key");
+    let inside = format!("key = \"{own}\"\npassphrase-file = \"pass\"");
+    let tables = [
+        "".to_owned(),
+        "certificate = \"gone.pem\"\nsbat-name = \"a,b\"\nsbat-generation = 0\nkey = \"loader.key\"".to_owned(),
+        format!("certificate = \"key.pem\"\nsbat-name = \"a\"\n{inside}"),
+        "certificate = \"loader.pem\"\nsbat-name = \"a\"\nkey = \"/k\"\nsign-command = [\"x\"]".to_owned(),
+        "certificate = \"loader.pem\"\nsbat-name = \"a\"\nsign-command = [\"./x\", \"{input}\"]".to_owned(),
+        "certificate = \"loader.pem\"\nsbat-name = \"a\"\nsign-command = [\"x\", \"{input}\"]".to_owned(),
+        "certificate = \"loader.pem\"\nsbat-name = \"a\"\nsign-command = [\"no-such-signer\", \"{input}\", \"{output}\"]"
+            .to_owned(),
+    ];
+    let said = tables.map(|table| {
+        project
+            .sites(&format!("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n[secure-boot]\n{table}\n"));
+        let CliOutput { code, stderr, .. } = project.build(&[]);
+        format!("{code}: {}", stderr.replace(project.root.as_str(), "PROJECT"))
+    });
+    says!(project, said.join("\n"), "secure-boot-tables");
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    project.write("vendor/pins.toml", &pins.replace("\"2.0.0\"", "\"1.21.1\""));
+    project.sites(&keys.sites("\"ipxe.efi\"", KEY));
+    says!(project, project.build(&[]), "too-old-for-secure-boot");
+    Ok(())
+}
+
+fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.efi\", \"snponly.efi\", \"i386/ipxe.efi\"", KEY);
+    project.build(&[]).success();
+    let tree = project.tree();
+    let plain = keys.path("plain.efi");
+    keys.run(&format!(
+        "osslsigncode remove-signature -in {tree}/ipxe.efi -out {plain}
+         cp {plain} {tree}/ipxe.efi
+         osslsigncode sign -h sha256 -certs other.pem -key other.key -in {tree}/snponly.efi -out other.efi
+         osslsigncode remove-signature -in {tree}/snponly.efi -out bare.efi
+         osslsigncode sign -h sha256 -certs other.pem -key other.key -in bare.efi -out other-alone.efi
+         cp other-alone.efi {tree}/snponly.efi
+         printf x | dd of={tree}/i386/ipxe.efi bs=1 seek=1500 conv=notrunc"
+    ));
+    rewrite_manifest(&tree);
+    says!(project, project.run(["verify"]), "loaders-that-are-signed-otherwise");
+    Ok(())
+}
