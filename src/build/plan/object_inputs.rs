@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::build::make;
-use crate::config::ipxe_config::IpxeConfig;
+use crate::config::ipxe_config::{IpxeConfig, Sbat};
 use crate::config::pins::IpxePin;
-use crate::config::secure_boot::Sbat;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::Patch;
 use crate::loader::target::Platform;

@@ -11,7 +11,7 @@ use netboot_loaders::config::sites::Options;
 use netboot_loaders::loader::target::Platform;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::need::Need;
-use netboot_loaders::toolchain::needs::{self, BuildScope};
+use netboot_loaders::toolchain::needs;
 use netboot_loaders::toolchain::probe::ProbeStatus;
 use serde_json::json;
 
@@ -23,25 +23,7 @@ use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
-    // The configuration decides for which CPUs loaders are compiled, and whether certificates are embedded; if it cannot
-    // be read, the host's own compiler will do.
-    let config = Config::read(&host.project, &Options::default(), &Muted(host.ui));
-    let platforms: BTreeSet<Platform> = config.iter().flat_map(Config::platforms).collect();
-    let (scope, build) = config.map_or_else(
-        |_| (BuildScope::default(), needs::build(&BuildScope::default())),
-        |config| (config.build_scope(), config.needs()),
-    );
-    let needs = match args.work {
-        DoctorPurpose::Build => build,
-        DoctorPurpose::BootTest => {
-            let others = platforms.into_iter().filter_map(needs::other_machine).flatten();
-            needs::boot_test().into_iter().chain(others.filter(|need| need.name != "qemu")).collect()
-        }
-        DoctorPurpose::Reproduce => [needs::build(&scope), needs::variations()].concat(),
-        DoctorPurpose::Mirror => vec![needs::GPGV],
-        DoctorPurpose::Deploy => needs::deploy(),
-        DoctorPurpose::Check => needs::check(),
-    };
+    let needs = needs_of(args.work, host);
     let path = search_path(&host.path);
     let prepared = || if args.prepare_host { prepare::run(host) } else { Ok(()) };
     prepared()?;
@@ -86,6 +68,26 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     );
     let lines = install_lines(&unmet, &host.path).into_iter().chain([install]);
     Err(lines.fold(Failure::new(Class::MissingTool, text), Failure::help))
+}
+
+/// Returns the needs of `work` in this project.
+fn needs_of(work: DoctorPurpose, host: &Host<'_>) -> Vec<Need> {
+    // The configuration decides for which CPUs loaders are compiled, whether certificates are embedded, and what signs; if
+    // it cannot be read, the host's own compiler will do.
+    let config = Config::read(&host.project, &Options::default(), &Muted(host.ui)).ok();
+    let scope = config.as_ref().map(Config::build_scope).unwrap_or_default();
+    match work {
+        DoctorPurpose::Build => config.map_or_else(|| needs::build(&scope), |config| config.needs()),
+        DoctorPurpose::BootTest => {
+            let platforms: BTreeSet<Platform> = config.iter().flat_map(Config::platforms).collect();
+            let others = platforms.into_iter().filter_map(needs::other_machine).flatten();
+            needs::boot_test().into_iter().chain(others.filter(|need| need.name != "qemu")).collect()
+        }
+        DoctorPurpose::Reproduce => [needs::build(&scope), needs::variations()].concat(),
+        DoctorPurpose::Mirror => vec![needs::GPGV],
+        DoctorPurpose::Deploy => needs::deploy(),
+        DoctorPurpose::Check => needs::check(),
+    }
 }
 
 /// Returns the next step if nothing is missing.

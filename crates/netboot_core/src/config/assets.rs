@@ -8,9 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use netboot_script::Feature;
 
-use super::ipxe_config::{self, IpxeConfig};
+use super::ipxe_config::{self, IpxeConfig, Sbat};
 use super::pins::{IpxePin, Pins};
-use super::secure_boot::Sbat;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Located, Table};

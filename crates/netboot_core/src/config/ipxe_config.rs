@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use netboot_script::{BuildKind, Feature};
 
-use super::secure_boot::Sbat;
 use crate::base::{fs, paths};
 use crate::digest::Sha256Digest;
 use crate::loader::target::{Arch, Loader, Platform, SECURE_BOOT};
@@ -24,6 +23,16 @@ pub struct IpxeConfig {
     pub trust: BTreeMap<String, Vec<u8>>,
     /// If UEFI loaders are built for Secure Boot: what their SBAT section says.
     pub secure_boot: Option<Sbat>,
+}
+
+/// The line about this build in a loader's SBAT section, by which Secure Boot can revoke it together with others.
+/// Source: iPXE's `config/branding.h`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sbat {
+    /// Who builds the loaders; the component is called `ipxe.NAME`.
+    pub name: String,
+    /// The generation; a revocation names the first one that may still boot.
+    pub generation: u32,
 }
 
 /// Errors from reading a build configuration.

@@ -7,6 +7,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::assets::Assets;
+use super::ipxe_config::Sbat;
 use super::site_table::safe_path;
 use super::toml::{Located, Table};
 use super::trust;
@@ -25,16 +26,6 @@ const MAX_WORDS: usize = 100;
 
 /// Maximum length of the name in an SBAT line.
 const MAX_SBAT_NAME: usize = 63;
-
-/// The line about this build in a loader's SBAT section, by which Secure Boot can revoke it together with others.
-/// Source: iPXE's `config/branding.h`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sbat {
-    /// Who builds the loaders; the component is called `ipxe.NAME`.
-    pub name: String,
-    /// The generation; a revocation names the first one that may still boot.
-    pub generation: u32,
-}
 
 /// How loaders get signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
