@@ -93,15 +93,27 @@ fn date(time: SystemTime) -> String {
 /// Returns all certificates in `content` as minimal PEM, if it contains only certificates and text.
 #[must_use]
 pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
+    let found = certificates_in_pem(content)?;
+    Some(found.iter().flat_map(|certificate| pem(certificate)).collect())
+}
+
+/// Returns all certificates in `content` as DER, if it is one such certificate, or PEM of only certificates and text.
+#[must_use]
+pub fn certificates_as_der(content: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if is_certificate(content) && !holds_key(content) {
+        return Some(vec![content.to_vec()]);
+    }
+    Some(certificates_in_pem(content)?.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+fn certificates_in_pem(content: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let blocks = blocks(content);
     if blocks.is_empty() || blocks.iter().any(|(_, label)| label != "CERTIFICATE") {
         return None;
     }
     let found = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().ok()?;
-    found
-        .iter()
-        .all(|certificate| is_certificate(certificate) && !holds_key(certificate))
-        .then(|| found.iter().flat_map(|certificate| pem(certificate)).collect())
+    let all = found.iter().all(|certificate| is_certificate(certificate) && !holds_key(certificate));
+    all.then_some(found)
 }
 
 /// Checks whether a certificate contains a private key in one of its fields, such as an extension or a comment.
@@ -169,6 +181,10 @@ mod tests {
             assert_eq!(certificates(text.as_bytes()).unwrap(), ONE.repeat(2).as_bytes(), "{lines:?}");
         }
         assert!(ONE.lines().all(|line| line.len() <= 64));
+        let der = certificates_as_der(noisy.as_bytes()).unwrap();
+        assert_eq!(certificates_as_der(&der[0]).unwrap(), der);
+        assert_eq!(certificates_as_der(ONE.repeat(2).as_bytes()).unwrap(), [&der[0][..], &der[0]]);
+        assert_eq!(certificates_as_der(&der[0][1..]), None);
     }
 
     #[test]

@@ -79,8 +79,8 @@ const LZMA: Need = Need {
         header: "lzma.h",
     },
 };
-/// Program that reads certificates.
-pub(super) const OPENSSL: Need = Need {
+/// Program that reads certificates, makes keys, and signs.
+pub const OPENSSL: Need = Need {
     name: "openssl",
     purpose: "reads the certificates under `trust`",
     packages: ["openssl"; 5],

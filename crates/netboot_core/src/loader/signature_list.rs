@@ -1,0 +1,65 @@
+//! EFI signature lists: the format in which firmware keeps the certificates that Secure Boot trusts.
+//!
+//! Source: UEFI 2.10, 32.4.1 "Signature Database".
+
+/// Identifier as firmware stores it: the first three fields have their low byte first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EfiGuid([u8; 16]);
+
+impl EfiGuid {
+    /// Creates the identifier that is written `first-second-third-last`, where `last` are the digits of both last groups.
+    #[must_use]
+    pub const fn new(first: u32, second: u16, third: u16, last: [u8; 8]) -> Self {
+        let ([a, b, c, d], [e, f], [g, h]) = (first.to_le_bytes(), second.to_le_bytes(), third.to_le_bytes());
+        let [i, j, k, l, m, n, o, p] = last;
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// Returns the bytes in a variable.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Owner of this tool's entries in the firmware, d6dc4f3e-8d2c-4f6b-9f0b-6e65746c6472: firmware menus show it beside a
+/// certificate. Chosen at random, once.
+pub const OWNER: EfiGuid = EfiGuid::new(0xd6dc_4f3e, 0x8d2c, 0x4f6b, [0x9f, 0x0b, 0x6e, 0x65, 0x74, 0x6c, 0x64, 0x72]);
+
+/// Type of a list of certificates (`EFI_CERT_X509_GUID`).
+const X509: EfiGuid = EfiGuid::new(0xa5c0_59a1, 0x94e4, 0x4aa7, [0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72]);
+
+/// Returns lists of `certificates` (DER), all entries of which belong to `owner`. All entries of a list have one length, so
+/// each certificate has a list of its own.
+pub fn signature_list(owner: EfiGuid, certificates: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    const HEADER: usize = 16 + 3 * 4;
+    let mut lists = Vec::new();
+    for certificate in certificates {
+        let entry = [owner.as_bytes(), certificate.as_ref()].concat();
+        let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+        lists.extend_from_slice(X509.as_bytes());
+        // Length of the list, of the header after this one, and of each entry.
+        for bytes in [HEADER + entry.len(), 0, entry.len()] {
+            lists.extend_from_slice(&length(bytes));
+        }
+        lists.extend_from_slice(&entry);
+    }
+    lists
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_certificate_has_a_list_of_its_own() {
+        let lists = signature_list(OWNER, &[&b"first"[..], b"the second"]);
+        let kind = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+        let owner = [0x3e, 0x4f, 0xdc, 0xd6, 0x2c, 0x8d, 0x6b, 0x4f, 0x9f, 0x0b, b'n', b'e', b't', b'l', b'd', b'r'];
+        let list = |all: u8, each: u8, content: &[u8]| {
+            [&kind[..], &[all, 0, 0, 0, 0, 0, 0, 0, each, 0, 0, 0], &owner, content].concat()
+        };
+        assert_eq!(lists, [list(49, 21, b"first"), list(54, 26, b"the second")].concat());
+        assert!(signature_list(OWNER, &[[0_u8; 0]; 0]).is_empty());
+    }
+}
