@@ -37,6 +37,8 @@ pub mod deploy;
 
 pub mod mirror;
 
+pub mod secure_boot;
+
 pub mod update;
 
 pub mod clean;

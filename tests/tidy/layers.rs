@@ -26,6 +26,7 @@ const LAYERS: &[&str] = &[
     "boot_test",
     "deploy",
     "mirror",
+    "secure_boot",
     "update",
     "clean",
     "build_loaders",

@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod deploy;
 mod mirror;
+mod secure_boot;
 mod servers;
 
 use camino::Utf8PathBuf;
@@ -19,6 +20,7 @@ pub use self::arguments::*;
 pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
+pub use self::secure_boot::{Keys, SecureBoot};
 pub use self::servers::*;
 use crate::{exit, program};
 
@@ -258,6 +260,11 @@ Examples:
   cargo xtask ignition --host k8s-master-01 --out dist/k8s-master-01.ign
   cargo xtask ignition --butane machine.bu           converts a Butane file")]
     Ignition(Ignition),
+    /// Makes keys for Secure Boot
+    SecureBoot {
+        #[command(subcommand)]
+        what: SecureBoot,
+    },
     /// Deploys a tree or tarball to the folder or server that machines boot from
     #[command(after_help = "Only changed files are sent. Each file is read back before it replaces the old
 one. Files that others put there are kept.
@@ -373,6 +380,7 @@ impl XtaskCommand {
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
+            Self::SecureBoot { what: SecureBoot::Keys(args) } => vec![of(Flag::Out, &Some(args.out.clone()))],
             Self::Bench { what } => {
                 let measured =
                     what.measure().map(|args| [of(Flag::Scratch, &args.scratch), of(Flag::Json, &args.json)]);
@@ -447,9 +455,10 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 22] = [
+    const INPUTS: [&str; 24] = [
         "butane",
         "cache_dir",
+        "db",
         "dhcp_config",
         "files",
         "inventories",
@@ -459,6 +468,7 @@ mod tests {
         "loader",
         "manifest",
         "network",
+        "passphrase_file",
         "path",
         "project",
         "signer",

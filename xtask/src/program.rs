@@ -70,6 +70,7 @@ impl Wording for Words {
             C::Release => "release --dry-run".to_owned(),
             C::Recipe(server) => format!("recipe {server} --out FOLDER"),
             C::Deploy => "deploy".to_owned(),
+            C::RenewLoaderKey(folder) => format!("secure-boot keys --leaf --out {folder}"),
             C::Read(page) => format!("help {page}"),
         };
         format!("{} {arguments}", self.name())
@@ -109,10 +110,12 @@ fn with(flag: Flag) -> &'static str {
         Flag::IpxeUrl => "name a mirror or a local clone with `--ipxe-url`",
         Flag::Json => "choose another file with `--json`",
         Flag::Keys => "give the file that the publisher offers with `--keys`",
+        Flag::Leaf => "make a new key for loaders with `--leaf`",
         Flag::Links => "choose another kind of link with `--links`",
         Flag::Man => "choose another folder with `--man`",
         Flag::NoWerror => "ignore warnings of the compiler with `--no-werror`: no byte of the loaders changes",
         Flag::Out => "choose another folder with `--out`",
+        Flag::PassphraseFile => "give the file with its passphrase with `--passphrase-file`",
         Flag::Relink => "link loaders with a slot that is large enough with `--relink`",
         Flag::Replace => "replace what is there with `--replace`",
         Flag::Report => "choose another folder with `--report`",
@@ -145,6 +148,7 @@ fn run(command: &Subcommand, line: &str) -> String {
         C::RecordToolchain => format!("record it with `{line}`"),
         C::Release | C::Recipe(_) => format!("write it again with `{line}`"),
         C::Deploy => format!("deploy the tree again with `{line}`"),
+        C::RenewLoaderKey(_) => format!("make a new key for loaders there with `{line}`"),
         C::Read(_) => format!("read `{line}`"),
     }
 }
@@ -195,6 +199,7 @@ mod tests {
             Subcommand::RecordToolchain,
             Subcommand::Release,
             Subcommand::Recipe("kea".into()),
+            Subcommand::RenewLoaderKey("keys".into()),
         ];
         for command in commands.into_iter().chain(Page::ALL.map(Subcommand::Read)) {
             let line = PUBLISHED.command(&command);

@@ -24,13 +24,14 @@ mod prepare;
 mod recipe;
 mod release;
 mod reproduce;
+mod secure_boot;
 mod test;
 mod update;
 mod verify;
 
 use std::process::ExitCode;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::{below_no_tree, outside_trees};
 
@@ -65,6 +66,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Release(args) => release::run(&args, host),
         XtaskCommand::Reproduce(args) => reproduce::run(&args, host),
         XtaskCommand::BootTest(args) => boot_test::run(&args, host),
+        XtaskCommand::SecureBoot { what } => secure_boot::run(&what, host),
         XtaskCommand::Deploy(args) => deploy::run(&args, host),
         XtaskCommand::Test(args) => test::run(&args, host),
         XtaskCommand::Check(args) => check::run(&args, host),
@@ -148,9 +150,7 @@ fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), F
             "give the path of a file or folder, or none for the default",
         );
     }
-    let real =
-        path.ancestors().find_map(|above| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?)));
-    let real = real.as_deref().unwrap_or(path);
+    let real = real_path(path);
     let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
     match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
         Some(folder) => refuse(
@@ -159,4 +159,10 @@ fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), F
         ),
         None => Ok(()),
     }
+}
+
+/// Returns `path` without symbolic links, as far as it exists.
+fn real_path(path: &Utf8Path) -> Utf8PathBuf {
+    let real = |above: &Utf8Path| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?));
+    path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
 }

@@ -93,6 +93,8 @@ pub enum Subcommand {
     Recipe(String),
     /// Deploys a tree.
     Deploy,
+    /// Makes a new key for loaders in the named folder of keys.
+    RenewLoaderKey(String),
     /// Prints a page of the book.
     Read(Page),
 }
@@ -141,6 +143,8 @@ closed_set! {
         Json = "json",
         /// OpenPGP keys of a publisher.
         Keys = "keys",
+        /// Makes only a new key for loaders.
+        Leaf = "leaf",
         /// Kind of the links from short names to images.
         Links = "links",
         /// Folder of man pages.
@@ -149,6 +153,8 @@ closed_set! {
         NoWerror = "no-werror",
         /// Folder or file to write.
         Out = "out",
+        /// File of the passphrase of keys.
+        PassphraseFile = "passphrase-file",
         /// Links loaders with larger slots.
         Relink = "relink",
         /// Replaces files of others.

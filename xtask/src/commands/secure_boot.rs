@@ -1,0 +1,83 @@
+//! Command `cargo xtask secure-boot`.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use camino::Utf8Path;
+use netboot_loaders::base::quote::Language;
+use netboot_loaders::printable::printable;
+use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files};
+use serde_json::json;
+
+use super::real_path;
+use crate::cli::{Keys, SecureBoot};
+use crate::exit::Failure;
+use crate::host::{Host, absolute};
+use crate::program::PUBLISHED;
+use netboot_loaders::base::diagnostic::{Class, Flag};
+
+pub(super) fn run(what: &SecureBoot, host: &Host<'_>) -> Result<(), Failure> {
+    let SecureBoot::Keys(args) = what;
+    let folder = absolute(&args.out)?;
+    outside_of_project(&folder, host)?;
+    let passphrase = args.passphrase_file.as_deref().map(absolute).transpose()?;
+    let openssl = Openssl::find(&host.path, passphrase.clone())?;
+    let table = table(&folder, passphrase.as_deref())?;
+    if args.leaf {
+        let kept = secure_boot::renew_leaf(&folder, args.days, &openssl, host.ui)?;
+        let old: String = kept.iter().map(|name| format!("  {name:<11} kept from before\n")).collect();
+        let text = format!(
+            "{folder}: new loader.key and loader.pem below the same authority\n{old}next: build the loaders again; no \
+             machine has to be enrolled again\n"
+        );
+        host.ui.result(&text, json!({ "folder": folder, "new": ["loader.key", "loader.pem"], "kept": kept }));
+        return Ok(());
+    }
+    let request =
+        NewKeys { name: &args.name, days: args.days, further: &args.db, now: SystemTime::now(), wording: &PUBLISHED };
+    secure_boot::create(&folder, request, &openssl, host.ui)?;
+    let files = FILES.map(|file| json!({ "name": file.name, "secret": file.secret, "purpose": file.purpose }));
+    host.ui.result(&summary(&folder, args, &table), json!({ "folder": folder, "files": files, "table": table }));
+    Ok(())
+}
+
+/// Refuses a folder in a project: its files get into archives and repositories.
+fn outside_of_project(folder: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+    let project = host.project.root();
+    let is_inside = host.project.pins().exists() && real_path(folder).starts_with(real_path(project));
+    if !is_inside {
+        return Ok(());
+    }
+    let text = format!(
+        "`{}` is in the project `{}`, where keys end up in a repository",
+        printable(folder),
+        printable(project)
+    );
+    Err(Failure::new(Class::Failure, text).help(Flag::Out))
+}
+
+/// Returns the table for `sites.toml`.
+fn table(folder: &Utf8Path, passphrase: Option<&Utf8Path>) -> Result<String, Failure> {
+    let (key, certificate) = signing_files(folder);
+    let paths = [("key", Some(&*key)), ("passphrase-file", passphrase), ("certificate", Some(&*certificate))];
+    let mut table = "[secure-boot]\n".to_owned();
+    for (name, path) in paths {
+        let Some(path) = path else { continue };
+        let quoted = Language::DoubleQuoted.quote(path.as_str());
+        let quoted = quoted.map_err(|error| Failure::new(Class::Failure, error.to_string()).help(Flag::Out))?;
+        let _ = writeln!(table, "{name} = {quoted}");
+    }
+    Ok(table)
+}
+
+fn summary(folder: &Utf8Path, args: &Keys, table: &str) -> String {
+    let mut text = format!("{folder}: keys of the authority `{}`\n", args.name);
+    for file in FILES {
+        let _ = writeln!(text, "  {:<11} {:<7} {}", file.name, if file.secret { "SECRET" } else { "" }, file.purpose);
+    }
+    let _ = writeln!(text, "next: enrol a machine as README.txt says, and add this to embed-scripts/sites.toml:");
+    for line in table.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text + "keep ca.key where nothing is built or served; only a new loader.key needs it\n"
+}
