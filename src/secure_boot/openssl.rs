@@ -46,7 +46,6 @@ pub(super) fn config(folder: &Utf8Path, name: &str) -> Result<Utf8PathBuf, Error
 #[derive(Debug, Clone)]
 pub struct Openssl {
     program: Utf8PathBuf,
-    path: String,
     passphrase: Option<Utf8PathBuf>,
 }
 
@@ -67,7 +66,7 @@ impl Openssl {
         }
         let program = find_program("openssl", path);
         let program = program.ok_or_else(|| Error::NoOpenssl(install_lines(&[&needs::OPENSSL], path)))?;
-        Ok(Self { program, path: path.to_owned(), passphrase })
+        Ok(Self { program, passphrase })
     }
 
     /// Returns the words that name the source of the passphrase after an option. Without one, openssl must not ask for it.
@@ -83,7 +82,7 @@ impl Openssl {
         words: impl IntoIterator<Item = impl Into<String>>,
         progress: &dyn Progress,
     ) -> Result<Vec<String>, Error> {
-        let command = Command::new(purpose, self.program.as_str()).env("PATH", &self.path).env("LC_ALL", "C");
+        let command = Command::new(purpose, self.program.as_str()).env("LC_ALL", "C");
         let command = Command { dir: Some(folder.to_owned()), ..command.args(words) };
         Ok(command.output(progress)?)
     }

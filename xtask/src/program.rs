@@ -115,7 +115,7 @@ fn with(flag: Flag) -> &'static str {
         Flag::Man => "choose another folder with `--man`",
         Flag::NoWerror => "ignore warnings of the compiler with `--no-werror`: no byte of the loaders changes",
         Flag::Out => "choose another folder with `--out`",
-        Flag::PassphraseFile => "give the file with its passphrase with `--passphrase-file`",
+        Flag::PassphraseFile => "name the file of its passphrase with `--passphrase-file`",
         Flag::Relink => "link loaders with a slot that is large enough with `--relink`",
         Flag::Replace => "replace what is there with `--replace`",
         Flag::Report => "choose another folder with `--report`",
