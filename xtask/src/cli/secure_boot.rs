@@ -14,8 +14,9 @@ says what each file is for.
 
 Examples:
   cargo xtask secure-boot keys --out ~/secure-boot
-  cargo xtask secure-boot keys --out ~/secure-boot --passphrase-file ~/passphrase
-  cargo xtask secure-boot keys --out ~/secure-boot --leaf    a new loader.key")]
+  cargo xtask secure-boot keys --out ~/keys
+  cargo xtask secure-boot keys --out ~/keys --passphrase-file ~/passphrase
+  cargo xtask secure-boot keys --out ~/keys --leaf   only a new loader.key")]
     Keys(Keys),
 }
 
@@ -34,7 +35,7 @@ pub struct Keys {
     /// File whose first line is the passphrase of all keys [default: no passphrase]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub passphrase_file: Option<Utf8PathBuf>,
-    /// Certificates to trust in addition, such as Microsoft's; can be repeated
+    /// Certificates to trust in addition, such as Microsoft's: PEM or DER; repeatable
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub db: Vec<Utf8PathBuf>,
     /// Make only a new key for loaders, in an existing folder of keys

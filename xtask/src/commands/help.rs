@@ -16,7 +16,7 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 45] = pages![
+const PAGES: [(&str, &str); 46] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
@@ -35,6 +35,7 @@ const PAGES: [(&str, &str); 45] = pages![
     "how-to/dhcp-kea",
     "how-to/dhcp-isc-dhcpd",
     "how-to/dhcp-systemd-networkd",
+    "how-to/secure-boot-keys",
     "how-to/deploy",
     "how-to/mirror",
     "how-to/ignition",
