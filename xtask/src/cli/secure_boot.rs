@@ -13,7 +13,6 @@ pub enum SecureBoot {
 says what each file is for.
 
 Examples:
-  cargo xtask secure-boot keys --out ~/secure-boot
   cargo xtask secure-boot keys --out ~/keys
   cargo xtask secure-boot keys --out ~/keys --passphrase-file ~/passphrase
   cargo xtask secure-boot keys --out ~/keys --leaf   only a new loader.key")]

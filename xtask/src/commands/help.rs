@@ -66,7 +66,7 @@ const PAGES: [(&str, &str); 46] = pages![
 ];
 
 /// Words that people ask for, with the path of a page and a heading in it, if the answer is one section.
-const WORDS: [(&str, &str, Option<&str>); 12] = [
+const WORDS: [(&str, &str, Option<&str>); 11] = [
     ("arm", "reference/loaders", Some("Secure Boot and ARM")),
     ("autoexec", "troubleshooting/traps", Some("autoexec.ipxe")),
     ("error-codes", "troubleshooting/screen-messages", Some("iPXE error codes")),
@@ -76,7 +76,6 @@ const WORDS: [(&str, &str, Option<&str>); 12] = [
     ("option-17", "troubleshooting/traps", Some("Option 17 is missing")),
     ("option-93", "reference/loaders", Some("DHCP option 93")),
     ("san", "troubleshooting/traps", Some("Option 17 and boot ROMs that are iPXE")),
-    ("secure-boot", "reference/loaders", Some("Secure Boot and ARM")),
     ("slot", "concepts/stamping", None),
     ("trust", "how-to/https-own-ca", None),
 ];

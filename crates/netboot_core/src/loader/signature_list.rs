@@ -7,12 +7,14 @@
 pub struct EfiGuid([u8; 16]);
 
 impl EfiGuid {
-    /// Creates the identifier that is written `first-second-third-last`, where `last` are the digits of both last groups.
+    /// Creates the identifier whose digits are those of `digits`, as it is written in the specification.
     #[must_use]
-    pub const fn new(first: u32, second: u16, third: u16, last: [u8; 8]) -> Self {
-        let ([a, b, c, d], [e, f], [g, h]) = (first.to_le_bytes(), second.to_le_bytes(), third.to_le_bytes());
-        let [i, j, k, l, m, n, o, p] = last;
-        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    pub const fn new(digits: u128) -> Self {
+        let from = digits.to_be_bytes();
+        let mut bytes = from;
+        [bytes[0], bytes[1], bytes[2], bytes[3]] = [from[3], from[2], from[1], from[0]];
+        [bytes[4], bytes[5], bytes[6], bytes[7]] = [from[5], from[4], from[7], from[6]];
+        Self(bytes)
     }
 
     /// Returns the bytes in a variable.
@@ -24,10 +26,10 @@ impl EfiGuid {
 
 /// Owner of this tool's entries in the firmware, d6dc4f3e-8d2c-4f6b-9f0b-6e65746c6472: firmware menus show it beside a
 /// certificate. Chosen at random, once.
-pub const OWNER: EfiGuid = EfiGuid::new(0xd6dc_4f3e, 0x8d2c, 0x4f6b, [0x9f, 0x0b, 0x6e, 0x65, 0x74, 0x6c, 0x64, 0x72]);
+pub const OWNER: EfiGuid = EfiGuid::new(0xd6dc4f3e_8d2c_4f6b_9f0b_6e65746c6472);
 
 /// Type of a list of certificates (`EFI_CERT_X509_GUID`).
-const X509: EfiGuid = EfiGuid::new(0xa5c0_59a1, 0x94e4, 0x4aa7, [0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72]);
+const X509: EfiGuid = EfiGuid::new(0xa5c059a1_94e4_4aa7_87b5_ab155c2bf072);
 
 /// Returns lists of `certificates` (DER), all entries of which belong to `owner`. All entries of a list have one length, so
 /// each certificate has a list of its own.

@@ -24,11 +24,11 @@ closed_set! {
 }
 
 /// Namespace of the variables that UEFI itself defines (`EFI_GLOBAL_VARIABLE`).
-const GLOBAL: EfiGuid = EfiGuid::new(0x8be4_df61, 0x93ca, 0x11d2, [0xaa, 0x0d, 0, 0xe0, 0x98, 0x03, 0x2b, 0x8c]);
+const GLOBAL: EfiGuid = EfiGuid::new(0x8be4df61_93ca_11d2_aa0d_00e098032b8c);
 /// Namespace of the lists of trusted and of revoked signatures (`EFI_IMAGE_SECURITY_DATABASE_GUID`).
-const DATABASE: EfiGuid = EfiGuid::new(0xd719_b2cb, 0x3d3a, 0x4596, [0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f]);
+const DATABASE: EfiGuid = EfiGuid::new(0xd719b2cb_3d3a_4596_a3bc_dad00e67656f);
 /// Type of the signature (`EFI_CERT_TYPE_PKCS7_GUID`).
-const PKCS7: EfiGuid = EfiGuid::new(0x4aaf_d29d, 0x68df, 0x49ee, [0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7]);
+const PKCS7: EfiGuid = EfiGuid::new(0x4aafd29d_68df_49ee_8aa9_347d375665a7);
 
 /// Attributes of the variables: kept without power, for the firmware and the operating system, changed only by signed
 /// contents with a time.
