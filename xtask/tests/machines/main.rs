@@ -1,7 +1,8 @@
-//! Machines that boot the distribution's syslinux. Tests whose requirements are missing report that they were
+//! Machines that boot the distribution's syslinux, also with Secure Boot. Tests whose requirements are missing report that they were
 //! skipped, and why.
 
 mod boot;
+mod enrol;
 mod recipes;
 
 use std::process::ExitCode;
@@ -10,5 +11,5 @@ use netboot_fixtures::harness::{self, Threads, set_xtask};
 
 fn main() -> ExitCode {
     set_xtask(env!("CARGO_BIN_EXE_xtask"));
-    harness::main(Threads::One, [boot::tests(), recipes::tests()])
+    harness::main(Threads::One, [boot::tests(), enrol::tests(), recipes::tests()])
 }
