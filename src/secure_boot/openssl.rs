@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Error;
+use super::error::Error;
 use crate::base::fs;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
