@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use camino::Utf8Path;
+use netboot_loaders::base::process::quoted;
 use netboot_loaders::base::quote::Language;
 use netboot_loaders::printable::printable;
 use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files};
@@ -22,13 +23,13 @@ pub(super) fn run(what: &SecureBoot, host: &Host<'_>) -> Result<(), Failure> {
     outside_of_project(&folder, host)?;
     let passphrase = args.passphrase_file.as_deref().map(absolute).transpose()?;
     let openssl = Openssl::find(&host.path, passphrase.clone())?;
-    let table = table(&folder, passphrase.as_deref())?;
+    let table = table(&folder, passphrase.as_deref(), &args.name)?;
     if args.leaf {
         let kept = secure_boot::renew_leaf(&folder, args.days, &openssl, host.ui)?;
         let old: String = kept.iter().map(|name| format!("  {name:<11} kept from before\n")).collect();
         let text = format!(
-            "{folder}: new loader.key and loader.pem below the same authority\n{old}next: build the loaders again; no \
-             machine has to be enrolled again\n"
+            "{folder}: new loader.key and loader.pem below the same authority\n{old}next: copy loader.pem into embed-scripts, and build the \
+             loaders again; no machine has to be enrolled again\n"
         );
         host.ui.result(&text, json!({ "folder": folder, "new": ["loader.key", "loader.pem"], "kept": kept }));
         return Ok(());
@@ -56,16 +57,20 @@ fn outside_of_project(folder: &Utf8Path, host: &Host<'_>) -> Result<(), Failure>
     Err(Failure::new(Class::Failure, text).help(Flag::Out))
 }
 
-/// Returns the table for `sites.toml`.
-fn table(folder: &Utf8Path, passphrase: Option<&Utf8Path>) -> Result<String, Failure> {
+/// Returns the table for `sites.toml`, for loaders of `owner`.
+fn table(folder: &Utf8Path, passphrase: Option<&Utf8Path>, owner: &str) -> Result<String, Failure> {
     let (key, certificate) = signing_files(folder);
-    let paths = [("key", Some(&*key)), ("passphrase-file", passphrase), ("certificate", Some(&*certificate))];
+    let certificate = certificate.file_name().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric();
+    let plain: String =
+        owner.chars().map(|c| if is_plain(c) { c.to_ascii_lowercase() } else { '-' }).take(63).collect();
+    let passphrase = passphrase.map(|path| ("passphrase-file", path.as_str()));
+    let named = [("certificate", certificate), ("sbat-name", &plain), ("key", key.as_str())];
     let mut table = "[secure-boot]\n".to_owned();
-    for (name, path) in paths {
-        let Some(path) = path else { continue };
-        let quoted = Language::DoubleQuoted.quote(path.as_str());
-        let quoted = quoted.map_err(|error| Failure::new(Class::Failure, error.to_string()).help(Flag::Out))?;
-        let _ = writeln!(table, "{name} = {quoted}");
+    for (name, value) in named.into_iter().chain(passphrase) {
+        let value = Language::DoubleQuoted.quote(value);
+        let value = value.map_err(|error| Failure::new(Class::Failure, error.to_string()).help(Flag::Out))?;
+        let _ = writeln!(table, "{name} = {value}");
     }
     Ok(table)
 }
@@ -75,9 +80,15 @@ fn summary(folder: &Utf8Path, args: &Keys, table: &str) -> String {
     for file in FILES {
         let _ = writeln!(text, "  {:<11} {:<7} {}", file.name, if file.secret { "SECRET" } else { "" }, file.purpose);
     }
-    let _ = writeln!(text, "next: enrol a machine as README.txt says, and add this to embed-scripts/sites.toml:");
+    let (_, certificate) = signing_files(folder);
+    let _ = writeln!(
+        text,
+        "next: `cp {} embed-scripts/`, and add this to embed-scripts/sites.toml:",
+        quoted(certificate.as_str())
+    );
     for line in table.lines() {
         let _ = writeln!(text, "  {line}");
     }
-    text + "keep ca.key where nothing is built or served; only a new loader.key needs it\n"
+    text + "then enrol a machine as README.txt says\n\
+            keep ca.key where nothing is built or served; only a new loader.key needs it\n"
 }

@@ -119,10 +119,12 @@ fn a_folder_has_keys_that_only_its_owner_can_read_and_a_chain_that_holds() -> Re
       KEK.esl             KEK.auth without its signature
       db.esl              db.auth without its signature
       README.txt          what each file is for, and how to enrol
-    next: enrol a machine as README.txt says, and add this to embed-scripts/sites.toml:
+    next: `cp FOLDER/keys/loader.pem embed-scripts/`, and add this to embed-scripts/sites.toml:
       [secure-boot]
+      certificate = "loader.pem"
+      sbat-name = "NAME"
       key = "FOLDER/keys/loader.key"
-      certificate = "FOLDER/keys/loader.pem"
+    then enrol a machine as README.txt says
     keep ca.key where nothing is built or served; only a new loader.key needs it
     "#);
     assert_eq!((world.names(), names(&world.path("keys"))), (vec!["keys".to_owned()], FILES.map(str::to_owned).into()));
