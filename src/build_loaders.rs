@@ -151,7 +151,7 @@ impl Config {
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = needs::build(&self.build_scope());
-        needs.extend(self.sites.secure_boot.iter().flat_map(Signer::needs));
+        needs.extend(self.sites.secure_boot.iter().filter_map(Signer::needs));
         needs
     }
 

@@ -282,3 +282,30 @@ fn check_secret(secret: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::progress::Silent;
+
+    #[test]
+    fn a_signer_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap().to_owned();
+        let own = fs::Temporary::create(&folder, Cache::PACK).unwrap();
+        // Without a terminal, reading from one fails at once; so it waits for something else.
+        let mut command =
+            Command::new("sign a loader", "/bin/sh").args(["-c", "sleep 60", "sh", "{input}", "{output}"]);
+        command = command.env("PATH", "/usr/bin:/bin");
+        command.deadline = Duration::from_millis(300);
+        let entry = SignerEntry { signer: "CN=x".into(), certificate_sha256: Sha256Digest::of(b"") };
+        let method = SigningMethod::Command(Vec::new());
+        let signer = Signer { command, identity: Sha256Digest::of(b""), entry, method, folders: (folder.clone(), own) };
+        let error = signer.sign(&application(), &Silent).unwrap_err().to_string();
+        assert!(error.starts_with("cannot sign a loader: `/bin/sh` took longer than "), "{error}");
+        drop(signer);
+        assert_eq!(fs::entries(&folder).unwrap().len(), 0);
+    }
+}
