@@ -25,6 +25,7 @@ netboot_fixtures::tests! {
     hostile_scripts,
     inventory,
     hostile_scripts_for_other_cpus,
+    hostile_scripts_for_secure_boot,
 }
 
 /// Returns contents of a slot that could cause trouble. The first is the shortest, and two are real scripts.
@@ -72,7 +73,7 @@ fn settings() -> Settings {
 fn hostile_scripts(real: &Real) {
     let of_a_pc = |loader: &Loader| matches!(loader.platform(), Platform::Bios | Platform::EfiX64);
     let all = Loader::ALL.into_iter().filter(of_a_pc);
-    compared_with_make(real, &if full() { all.collect() } else { vec![Loader::IpxePxe, Loader::IpxeEfi] });
+    compared_with_make(real, &if full() { all.collect() } else { vec![Loader::IpxePxe, Loader::IpxeEfi] }, "");
 }
 
 /// A loader for ARM, or all loaders for other CPUs that there is a compiler for.
@@ -85,7 +86,7 @@ fn hostile_scripts_for_other_cpus(real: &Real) -> Result<(), String> {
     if !loaders.contains(&Loader::Arm64SnponlyEfi) {
         return Err("there is no compiler for arm64".to_owned());
     }
-    compared_with_make(real, &loaders);
+    compared_with_make(real, &loaders, "");
     for loader in loaders {
         let file = Command::new("file").args(["-b", loader.as_str()]).current_dir(real.tree()).output().unwrap();
         let text = String::from_utf8_lossy(&file.stdout).into_owned();
@@ -102,10 +103,26 @@ fn hostile_scripts_for_other_cpus(real: &Real) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts each hostile script into each of `loaders`, and compares the result with what make gives.
-fn compared_with_make(real: &Real, loaders: &[Loader]) {
+/// Loaders that may be signed, of iPXE's build for Secure Boot.
+fn hostile_scripts_for_secure_boot(real: &Real) -> Result<(), String> {
+    let secure_boot = real.secure_boot()?;
+    let of_a_pc = |loader: &Loader| loader.platform() == Platform::EfiX64;
+    let all = Loader::ALL.into_iter().filter(of_a_pc);
+    compared_with_make(real, &if full() { all.collect() } else { vec![Loader::IpxeEfi] }, &secure_boot);
+    real.verify();
+    let inspected = real.command(&["inspect", real.tree().join("ipxe.efi").as_str()]).output().unwrap();
+    let inspected = CliOutput::from(inspected).success().stdout;
+    for line in ["signed by  CN=netboot-loaders", "sbat       ipxe.example,1,iPXE,ipxe.efi,2.0.0 (g12798),"] {
+        assert!(inspected.contains(line), "{inspected}");
+    }
+    Ok(())
+}
+
+/// Puts each hostile script into each of `loaders`, and compares the result with what make gives; `more` is the rest of
+/// the configuration.
+fn compared_with_make(real: &Real, loaders: &[Loader], more: &str) {
     let all = loaders.iter().map(|loader| format!("{:?}", loader.as_str())).collect::<Vec<_>>().join(", ");
-    real.sites(&format!("[default]\nloaders = [{all}]\nscript = \"root-path.ipxe\"\n"));
+    real.sites(&format!("[default]\nloaders = [{all}]\nscript = \"root-path.ipxe\"\n{more}"));
     real.build(&[]);
     let (project, cache) = (ProjectPaths::new(&real.project), netboot_loaders::base::paths::Cache::new(&real.cache));
     let settings = settings();
@@ -133,7 +150,7 @@ fn compared_with_make(real: &Real, loaders: &[Loader]) {
             let slot = Slot::fill(content, SlotSize::DEFAULT).unwrap();
             linker.link(&slot, &loaders, Goals::Loaders, "a hostile script").unwrap();
             for (loader, key) in keys {
-                let made = std::fs::read(linker.src().join(loader.target())).unwrap();
+                let made = std::fs::read(linker.src().join(build.config.target(*loader))).unwrap();
                 let stamped = stamper.stamp(&built.base(key).base, &slot).unwrap();
                 assert!(stamped == made, "{loader} with script {number} differs from what make builds");
                 compared += 1;
