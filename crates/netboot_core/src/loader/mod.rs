@@ -12,4 +12,5 @@ pub mod linked_objects;
 pub mod medium;
 pub mod packed;
 pub mod signature;
+pub mod signature_list;
 pub mod target;

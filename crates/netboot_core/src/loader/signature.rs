@@ -58,6 +58,8 @@ pub struct SigningCertificate {
     pub not_after: SystemTime,
     /// SHA-256 of the certificate.
     pub sha256: Sha256Digest,
+    /// The certificate itself (DER).
+    pub der: Vec<u8>,
 }
 
 impl Signatures {
@@ -73,6 +75,27 @@ impl Signatures {
         let signatures = headers.entries(content)?.into_iter().map(signed).collect();
         Ok(Self { digest, signatures, sbat: headers.section(content, *b".sbat\0\0\0").map(sbat) })
     }
+}
+
+/// Checks whether an EFI application has a table of signatures, which need not hold, by its first bytes.
+#[must_use]
+pub fn has_table(headers: &[u8]) -> bool {
+    Headers::read(headers).is_ok_and(|Headers { table: (start, end), .. }| start < end)
+}
+
+/// Returns `content`, an EFI application, without its signatures.
+///
+/// # Errors
+///
+/// A message if its headers contradict each other.
+pub fn without_signatures(content: &[u8]) -> Result<Vec<u8>, String> {
+    let Headers { checksum, directory, table: (start, _), .. } = Headers::read(content)?;
+    let outside = || "its signatures are not in the file".to_owned();
+    let mut plain = content.get(..start).ok_or_else(outside)?.to_vec();
+    for (at, length) in [(checksum, 4), (directory, 8)] {
+        plain.get_mut(at..at + length).ok_or_else(outside)?.fill(0);
+    }
+    Ok(plain)
 }
 
 /// Returns the text of a section with SBAT levels, which is padded with NUL bytes.
@@ -276,11 +299,13 @@ impl SigningCertificate {
     fn of(certificate: &Certificate) -> Option<Self> {
         let fields = &certificate.tbs_certificate;
         let not_after: Duration = fields.validity.not_after.to_unix_duration();
+        let der = certificate.to_der().ok()?;
         Some(Self {
             subject: fields.subject.to_string(),
             issuer: fields.issuer.to_string(),
             not_after: SystemTime::UNIX_EPOCH.checked_add(not_after)?,
-            sha256: Sha256Digest::of(&certificate.to_der().ok()?),
+            sha256: Sha256Digest::of(&der),
+            der,
         })
     }
 }
@@ -298,6 +323,18 @@ mod tests {
         let place = [bytes.len(), entries.len()].map(|number| u32::try_from(number).unwrap().to_le_bytes()).concat();
         bytes[DIRECTORY..DIRECTORY + 8].copy_from_slice(&place);
         [bytes, entries.to_vec()].concat()
+    }
+
+    #[test]
+    fn without_signatures_is_what_it_was_before_they_were_made() {
+        let signed = with_table(&[&16_u32.to_le_bytes()[..], &[0, 2, 2, 0], &[0; 8]].concat());
+        assert_eq!(Signatures::of(&signed).unwrap().signatures.len(), 1);
+        assert!(has_table(&signed[..0x400]) && !has_table(&application()) && !has_table(&signed[..0x100]));
+        assert_eq!(without_signatures(&signed).unwrap(), application());
+        assert_eq!(without_signatures(&application()).unwrap(), application());
+        let mut outside = signed;
+        outside[DIRECTORY + 3] = 0x7f;
+        assert_eq!(without_signatures(&outside).unwrap_err(), "its signatures are not in the file");
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! Machines with Secure Boot: the keys in their firmware, and the files that they boot or refuse.
+
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use super::case::{Aim, Case, EnrolledKeys, Refusal};
+use super::secure_tools::SecureTools;
+use super::variable_store::{self, Access, VariableStore};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::fs;
+use crate::loader::signature::without_signatures;
+use crate::loader::signature_list::{Guid, signature_list};
+
+/// Folder in the TFTP folder for files of the case that are not in the tree, or take the place of one.
+pub const FOLDER: &str = "boot-test";
+/// File name of shim.
+pub const SHIM: &str = "shimx64.efi";
+/// File name of the loader that shim starts.
+const SHIMS_LOADER: &str = "grubx64.efi";
+/// Identifies what the boot test adds to the keys of a firmware.
+const OWNER: Guid = Guid::new(0x6e62_6c74, 0x5eb0, 0x4bd5, [0x9c, 0x37, 0x41, 0x0d, 0x8f, 0x2a, 0x76, 0xe1]);
+/// Vendor of `SecureBootEnable`.
+const SECURE_BOOT_ENABLE: Guid = Guid::new(0xf0a3_0bc7, 0xaf08, 0x4556, [0x99, 0xc4, 0, 0x10, 0x09, 0xc9, 0x3a, 0x44]);
+
+/// Errors from preparing a machine with Secure Boot.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The keys do not fit in.
+    #[error("cannot enrol keys in `{0}`: {1}")]
+    Variables(Utf8PathBuf, variable_store::Error),
+    /// A loader or kernel cannot be changed as the case wants.
+    #[error("cannot change the signature of `{0}`: {1}")]
+    Application(Utf8PathBuf, String),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Variables(path, _) | Self::Application(path, _) => Class::Failure.about(path),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
+/// Returns the paths in the TFTP folder of what DHCP offers in `case`, and of the loader, which can be the same file.
+#[must_use]
+pub fn offered(case: &Case) -> (Utf8PathBuf, Utf8PathBuf) {
+    let own = |name: &str| Utf8PathBuf::from(FOLDER).join(name);
+    if case.needs_shim() {
+        return (own(SHIM), own(SHIMS_LOADER));
+    }
+    let path = match case.aim {
+        Aim::Refused(Refusal::Tampered | Refusal::Unsigned) => own(case.loader.path.file_name().unwrap_or_default()),
+        _ => case.loader.path.clone(),
+    };
+    (path.clone(), path)
+}
+
+/// Returns the paths in the TFTP folder and the contents of the files that `case` has in [`FOLDER`]. `loader` is the
+/// loader of the tree.
+///
+/// # Errors
+///
+/// [`Error`] if the loader has no place for signatures, or shim cannot be read.
+pub fn files(case: &Case, loader: &[u8], tools: &SecureTools) -> Result<Vec<(Utf8PathBuf, Vec<u8>)>, Error> {
+    let (first, path) = offered(case);
+    let failed = |reason| Error::Application(case.loader.path.clone(), reason);
+    let content = match case.aim {
+        Aim::Refused(Refusal::Tampered) => tampered(loader).map_err(failed)?,
+        Aim::Refused(Refusal::Unsigned) => without_signatures(loader).map_err(failed)?,
+        _ => loader.to_vec(),
+    };
+    let mut files = Vec::new();
+    if path != case.loader.path {
+        files.push((path, content));
+    }
+    if let (true, Ok(shim)) = (case.needs_shim(), &tools.shim) {
+        files.push((first, fs::read(shim)?));
+    }
+    Ok(files)
+}
+
+/// Returns the kernel that `case` boots, from the host's own.
+///
+/// # Errors
+///
+/// [`Error`] if the kernel has no place for signatures, or cannot be read.
+pub fn kernel(case: &Case, tools: &SecureTools) -> Result<Arc<[u8]>, Error> {
+    let path = &tools.machine.kernel;
+    let content = fs::read(path)?;
+    Ok(match case.aim {
+        Aim::Refused(Refusal::UnsignedKernel) => {
+            without_signatures(&content).map_err(|reason| Error::Application(path.clone(), reason))?.into()
+        }
+        _ => content.into(),
+    })
+}
+
+/// Returns an EFI application with one bit changed that is signed and has no other meaning: the lowest of its time stamp.
+/// So the signature alone is a reason to refuse it.
+fn tampered(content: &[u8]) -> Result<Vec<u8>, String> {
+    let short = || "its headers lead out of the file".to_owned();
+    let header = content.get(0x3c..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+    let at = header.and_then(|at| usize::try_from(at).ok()?.checked_add(8)).ok_or_else(short)?;
+    let mut changed = content.to_vec();
+    *changed.get_mut(at).ok_or_else(short)? ^= 1;
+    Ok(changed)
+}
+
+/// Returns the variables of the machine of `case`.
+///
+/// # Errors
+///
+/// [`Error`] if the variables cannot be read, or have no room.
+pub fn variables(case: &Case, keys: EnrolledKeys, tools: &SecureTools) -> Result<Vec<u8>, Error> {
+    let path = match &tools.microsoft {
+        Ok(path) if keys.need_shim() => path,
+        _ => &tools.machine.variables,
+    };
+    let failed = |error| Error::Variables(path.clone(), error);
+    let signer = case.loader.signer.as_deref().unwrap_or_default();
+    let kernel: Vec<&[u8]> = tools.kernel.iter().flatten().map(Vec::as_slice).collect();
+    enrol(VariableStore::open(fs::read(path)?).map_err(failed)?, keys, signer, &kernel).map_err(failed)
+}
+
+/// Adds the `keys`, of which `signer` and `kernel` are the certificates, to `store`.
+fn enrol(
+    mut store: VariableStore,
+    keys: EnrolledKeys,
+    signer: &[u8],
+    kernel: &[&[u8]],
+) -> Result<Vec<u8>, variable_store::Error> {
+    let own = signature_list(OWNER, &[signer]);
+    match keys {
+        EnrolledKeys::Own => {
+            let all = signature_list(OWNER, &[&[signer], kernel].concat());
+            // With a platform key (PK), only its owner can change the key exchange keys (KEK), and only theirs `db`.
+            store.set(Guid::IMAGE_SECURITY, "db", Access::Authenticated, &all)?;
+            store.set(Guid::GLOBAL, "KEK", Access::Authenticated, &own)?;
+            store.set(Guid::GLOBAL, "PK", Access::Authenticated, &own)?;
+            store.set(SECURE_BOOT_ENABLE, "SecureBootEnable", Access::Boot, &[1])?;
+        }
+        EnrolledKeys::MicrosoftAndMok => store.set(Guid::SHIM, "MokList", Access::Boot, &own)?,
+        EnrolledKeys::Microsoft => {}
+    }
+    Ok(store.into_bytes())
+}
