@@ -305,7 +305,7 @@ impl<'c> Observer<'c> {
         } else {
             // The firmware itself asks no web server.
             let runs = matches!(what, BootEvent::Asked(_)) || RUNS.iter().any(|sign| self.heard.contains(sign));
-            runs.then(|| match refusal {
+            runs.then_some(match refusal {
                 Refusal::Tampered => "Secure Boot started a loader with a byte changed",
                 Refusal::Unsigned => "Secure Boot started a loader without its signature",
                 _ => "shim started a loader whose key it does not know",

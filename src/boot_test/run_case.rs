@@ -222,8 +222,8 @@ fn write_files(
     fs::create_dir_all(&served)?;
     let own: Option<Utf8PathBuf> = scenario.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));
     for (name, target) in environment.tree.top()? {
-        let shadowed = name == secure_boot::FOLDER && case.secure_boot.is_some();
-        let shadowed = shadowed || own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
+        let shadowed = secure_boot::has_own(case, &name)
+            || own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
         if !shadowed {
             fs::symlink(&target, &served.join(name))?;
         }

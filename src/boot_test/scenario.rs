@@ -116,7 +116,8 @@ impl Scenario {
             root_path: early,
             second_nic_root_path,
         };
-        let ServedFiles { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux } = served;
+        let ServedFiles { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux } =
+            served;
         let mut scenario = Self {
             offer,
             root_path_after_loader,
@@ -167,7 +168,13 @@ impl Scenario {
     /// Returns all URLs that are served.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let extra_files = self.extra_files.iter().map(|(path, _)| path);
-        let keys = self.scripts.iter().chain(&self.loader).chain(&self.shim).chain([&self.kernel, &self.initrd]).chain(extra_files);
+        let keys = self
+            .scripts
+            .iter()
+            .chain(&self.loader)
+            .chain(&self.shim)
+            .chain([&self.kernel, &self.initrd])
+            .chain(extra_files);
         keys.map(|(_, url)| url.as_str())
     }
 
@@ -439,8 +446,8 @@ mod tests {
     fn shim_comes_first_and_has_the_loader_beside_it() {
         let case = signed("sites/a/ipxe.efi", EnrolledKeys::MicrosoftAndMok, Aim::Userland);
         let shim = scenario(&case);
-        assert_eq!(shim.offer.loader, "boot-test/shimx64.efi");
-        assert_eq!(shim.loader_path, "boot-test/grubx64.efi");
+        assert_eq!(shim.offer.loader, "shimx64.efi");
+        assert_eq!(shim.loader_path, "grubx64.efi");
         let script = std::str::from_utf8(&shim.script).unwrap();
         assert!(script.starts_with("#!ipxe\nimgfree\nshim http://192.0.2.2/shimx64.efi\nkernel "), "{script}");
         let images = Images {

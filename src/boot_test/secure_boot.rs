@@ -12,11 +12,12 @@ use crate::base::fs;
 use crate::loader::signature::without_signatures;
 use crate::loader::signature_list::{Guid, signature_list};
 
-/// Folder in the TFTP folder for files of the case that are not in the tree, or take the place of one.
-pub const FOLDER: &str = "boot-test";
-/// File name of shim.
+/// Folder in the TFTP folder for a loader that takes the place of the tree's.
+const FOLDER: &str = "boot-test";
+/// File name of shim, in the root of the TFTP folder: where dnsmasq sends the name as option 67, shim does not look for
+/// the loader in another folder.
 pub const SHIM: &str = "shimx64.efi";
-/// File name of the loader that shim starts.
+/// File name of the loader that shim starts, beside it.
 const SHIMS_LOADER: &str = "grubx64.efi";
 /// Identifies what the boot test adds to the keys of a firmware.
 const OWNER: Guid = Guid::new(0x6e62_6c74, 0x5eb0, 0x4bd5, [0x9c, 0x37, 0x41, 0x0d, 0x8f, 0x2a, 0x76, 0xe1]);
@@ -49,18 +50,17 @@ impl Diagnose for Error {
 /// Returns the paths in the TFTP folder of what DHCP offers in `case`, and of the loader, which can be the same file.
 #[must_use]
 pub fn offered(case: &Case) -> (Utf8PathBuf, Utf8PathBuf) {
-    let own = |name: &str| Utf8PathBuf::from(FOLDER).join(name);
     if case.needs_shim() {
-        return (own(SHIM), own(SHIMS_LOADER));
+        return (SHIM.into(), SHIMS_LOADER.into());
     }
-    let path = match case.aim {
-        Aim::Refused(Refusal::Tampered | Refusal::Unsigned) => own(case.loader.path.file_name().unwrap_or_default()),
+    let path = match (case.aim, case.loader.path.file_name()) {
+        (Aim::Refused(Refusal::Tampered | Refusal::Unsigned), Some(name)) => Utf8PathBuf::from(FOLDER).join(name),
         _ => case.loader.path.clone(),
     };
     (path.clone(), path)
 }
 
-/// Returns the paths in the TFTP folder and the contents of the files that `case` has in [`FOLDER`]. `loader` is the
+/// Returns the paths in the TFTP folder and the contents of the files of `case` that are not the tree's. `loader` is the
 /// loader of the tree.
 ///
 /// # Errors
@@ -82,6 +82,13 @@ pub fn files(case: &Case, loader: &[u8], tools: &SecureTools) -> Result<Vec<(Utf
         files.push((first, fs::read(shim)?));
     }
     Ok(files)
+}
+
+/// Checks whether the entry `name` of the TFTP folder is for [`files`] of `case`.
+#[must_use]
+pub fn has_own(case: &Case, name: &str) -> bool {
+    let (first, loader) = offered(case);
+    [first, loader].iter().any(|path| *path != case.loader.path && path.iter().next() == Some(name))
 }
 
 /// Returns the kernel that `case` boots, from the host's own.
@@ -148,4 +155,56 @@ fn enrol(
         EnrolledKeys::Microsoft => {}
     }
     Ok(store.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use netboot_fixtures::pe::application;
+
+    use super::*;
+    use crate::boot_test::samples::{CERTIFICATE, ipxe, signed};
+    use crate::boot_test::variable_store::tests::template;
+    use crate::loader::signature::Signatures;
+
+    #[test]
+    fn a_tampered_loader_differs_in_one_signed_bit() {
+        let (plain, changed) = (application(), tampered(&application()).unwrap());
+        let bits: u32 = plain.iter().zip(&changed).map(|(old, new)| (old ^ new).count_ones()).sum();
+        assert_eq!((plain.len(), bits), (changed.len(), 1));
+        assert_ne!(Signatures::of(&plain).unwrap().digest, Signatures::of(&changed).unwrap().digest);
+        assert!(tampered(b"MZ").is_err() && tampered(&[0xff; 0x40]).is_err());
+    }
+
+    #[test]
+    fn the_keys_of_a_case_are_in_the_firmware() {
+        let has = |keys, name: &str, content: &[u8]| {
+            let store = VariableStore::open(template(4096)).unwrap();
+            let bytes = enrol(store, keys, CERTIFICATE, &[b"kernel's"]).unwrap();
+            let wide: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+            let record = [wide, content.to_vec()].concat();
+            bytes.windows(record.len()).any(|part| part == record)
+        };
+        let own = signature_list(OWNER, &[CERTIFICATE]);
+        let both = signature_list(OWNER, &[CERTIFICATE, b"kernel's"]);
+        for (name, content) in [("PK", &own[..]), ("KEK", &own), ("db", &both), ("SecureBootEnable", &[1])] {
+            assert!(has(EnrolledKeys::Own, name, content), "{name}");
+            assert!(!has(EnrolledKeys::MicrosoftAndMok, name, &[]), "{name}: it is in the template");
+        }
+        assert!(has(EnrolledKeys::MicrosoftAndMok, "MokList", &own));
+        assert!(!has(EnrolledKeys::Microsoft, "MokList", &[]) && !has(EnrolledKeys::Own, "MokList", &[]));
+        let full = enrol(VariableStore::open(template(100)).unwrap(), EnrolledKeys::Own, CERTIFICATE, &[]);
+        assert!(matches!(full, Err(variable_store::Error::Full { .. })));
+    }
+
+    #[test]
+    fn only_what_is_not_the_trees_hides_an_entry_of_it() {
+        let own = |case: &Case| ["boot-test", "shimx64.efi", "grubx64.efi", "sites"].map(|name| has_own(case, name));
+        let refused = Aim::Refused(Refusal::Tampered);
+        assert_eq!(own(&ipxe("sites/a/ipxe.efi", Aim::Userland)), [false; 4]);
+        assert_eq!(own(&signed("sites/a/ipxe.efi", EnrolledKeys::Own, Aim::Userland)), [false; 4]);
+        assert_eq!(own(&signed("sites/a/ipxe.efi", EnrolledKeys::Own, refused)), [true, false, false, false]);
+        let shim = EnrolledKeys::MicrosoftAndMok;
+        assert_eq!(own(&signed("sites/a/ipxe.efi", shim, Aim::Userland)), [false, true, true, false]);
+        assert_eq!(own(&signed("grubx64.efi", shim, Aim::Userland)), [false, true, false, false]);
+    }
 }

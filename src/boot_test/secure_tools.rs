@@ -19,7 +19,8 @@ use crate::toolchain::{self, Tool};
 /// What machines with Secure Boot need.
 #[derive(Debug, Clone)]
 pub struct SecureTools {
-    /// Tools of the machine: its UEFI has Secure Boot, and its variables have no keys yet.
+    /// Tools of the machine: its UEFI has Secure Boot. Its variables have no keys, or have Microsoft's: those for arm64
+    /// without keys are not formatted.
     pub machine: MachineTools,
     /// The variables with Microsoft's keys, or why there are none.
     pub microsoft: Result<Utf8PathBuf, String>,
@@ -97,7 +98,7 @@ fn one(
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Result<Tool, String>, toolchain::Error> {
-    let Some(need) = need else { return Ok(Err(format!("no distribution has it for {}", platform.words()))) };
+    let Some(need) = need else { return Ok(Err(format!("there is none for {}", platform.words()))) };
     match toolchain::look(&[need], path, cache, progress) {
         Ok(mut tools) => Ok(Ok(tools.swap_remove(0))),
         Err(toolchain::Error::Missing { missing, install }) => {
@@ -110,14 +111,13 @@ fn one(
 impl SecureTools {
     /// Completes what was found: `machine` is the same machine without Secure Boot.
     fn new(machine: MachineTools, firmware: Utf8PathBuf, shim: Result<Utf8PathBuf, String>) -> Result<Self, String> {
-        let blank = variables(&firmware);
-        let store = fs::read(&blank).map_err(|error| error.to_string())?;
-        VariableStore::open(store).map_err(|error| format!("`{blank}`: {error}"))?;
+        let variables = variables(&firmware);
+        let store = fs::read(&variables).map_err(|error| error.to_string())?;
+        VariableStore::open(store).map_err(|error| format!("`{variables}`: {error}"))?;
         let microsoft = microsoft(&firmware).find(|path| path.is_file());
-        let microsoft =
-            microsoft.ok_or_else(|| format!("no variables with Microsoft's keys are beside `{firmware}`"));
+        let microsoft = microsoft.ok_or_else(|| format!("no variables with Microsoft's keys are beside `{firmware}`"));
         let kernel = signers(&machine.kernel);
-        Ok(Self { machine: MachineTools { firmware, variables: blank, ..machine }, microsoft, shim, kernel })
+        Ok(Self { machine: MachineTools { firmware, variables, ..machine }, microsoft, shim, kernel })
     }
 }
 
@@ -136,7 +136,8 @@ fn microsoft(code: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
 /// Returns the certificates of those who have signed the kernel at `path`.
 fn signers(path: &Utf8Path) -> Result<Vec<Vec<u8>>, String> {
     let content = fs::read(path).map_err(|error| error.to_string())?;
-    let signatures = Signatures::of(&content).map_err(|reason| format!("the kernel `{path}` is not signed: {reason}"))?;
+    let signatures =
+        Signatures::of(&content).map_err(|reason| format!("the kernel `{path}` is not signed: {reason}"))?;
     let valid = signatures.signatures.into_iter().filter_map(Result::ok);
     let certificates: Vec<Vec<u8>> =
         valid.filter_map(|signature| Some(signature.chain.into_iter().next()?.der)).collect();

@@ -282,8 +282,7 @@ pub fn servers(network: &TestNetwork) -> Vec<Need> {
 /// Returns the variables that belong to a UEFI's code, a file beside it; those without keys for Secure Boot.
 pub(super) fn variables(code: &Utf8Path) -> Utf8PathBuf {
     let name = code.file_name().unwrap_or_default();
-    let name = name.replace("CODE", "VARS").replace("-code", "-vars");
-    code.with_file_name(name.replace(".secboot", "").replace(".ms", ""))
+    code.with_file_name(name.replace("CODE", "VARS").replace("-code", "-vars").replace(".secboot", ""))
 }
 
 #[cfg(test)]
@@ -324,7 +323,6 @@ mod tests {
             ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
             ("/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF32_VARS_4M.fd"),
             ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
-            ("/usr/share/AAVMF/AAVMF_CODE.ms.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
             ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
             ("/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
         ] {

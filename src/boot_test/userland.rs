@@ -202,18 +202,10 @@ mod tests {
         fs::write_new(&busybox, b"odd length", 0o755).unwrap();
         let entries = entries(&initramfs(&busybox, "abc", None, false).unwrap());
         let names: Vec<&str> = entries.iter().map(|(name, _, _)| name.as_str()).collect();
-        assert_eq!(names, [
-                "bin",
-                "dev",
-                "etc",
-                "modules",
-                "proc",
-                "sys",
-                "bin/busybox",
-                "init",
-                "bin/lease",
-                "TRAILER!!!"
-            ]);
+        assert_eq!(
+            names,
+            ["bin", "dev", "etc", "modules", "proc", "sys", "bin/busybox", "init", "bin/lease", "TRAILER!!!"]
+        );
         assert_eq!((entries[0].1, entries[6].1, entries[6].2), (0o040_755, 0o100_755, 10));
     }
 

@@ -17,8 +17,10 @@ const RECORD: [u8; 2] = [0xaa, 0x55];
 const RECORD_HEADER: usize = 60;
 /// State of a record that is complete and counts.
 const VALID: u8 = 0x3f;
-/// The same after its deletion: flash memory can clear bits, and cannot set them.
-const DELETED: u8 = VALID & 0xfd;
+/// The same while its successor is written; it counts until that is complete.
+const REPLACED: u8 = VALID & 0xfe;
+/// A bit that is cleared in the state of a deleted record: flash memory can clear bits, and cannot set them.
+const KEPT: u8 = 0x02;
 /// Boundary in bytes that each record begins at.
 const ALIGNMENT: usize = 4;
 /// Time stamp of variables that only their owner may change: 2000-01-01. An update needs a later one.
@@ -103,8 +105,9 @@ impl VariableStore {
         let mut at = self.start;
         while let Some(record) = self.record(at)? {
             let (its_vendor, its_name) = (&self.bytes[at + 44..at + 60], &self.bytes[record.name..record.data]);
-            if self.bytes[at + 2] == VALID && its_vendor == vendor.bytes() && its_name == wide {
-                self.bytes[at + 2] = DELETED;
+            let counts = [VALID, REPLACED].contains(&self.bytes[at + 2]);
+            if counts && its_vendor == vendor.bytes() && its_name == wide {
+                self.bytes[at + 2] &= !KEPT;
             }
             at = record.next;
         }
@@ -181,11 +184,11 @@ fn store(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Returns a template with room for `size` bytes of records.
-    fn template(size: usize) -> Vec<u8> {
+    pub fn template(size: usize) -> Vec<u8> {
         let mut bytes = vec![0; 16];
         bytes.extend(VOLUME.bytes());
         bytes.extend(0x100_u64.to_le_bytes());
@@ -234,7 +237,7 @@ mod tests {
         }
         let bytes = store.into_bytes();
         let states: Vec<u8> = (0..3).map(|number| bytes[0x64 + 68 * number + 2]).collect();
-        assert_eq!(states, [DELETED, VALID, VALID]);
+        assert_eq!(states, [0x3d, VALID, VALID]);
     }
 
     #[test]
