@@ -258,8 +258,10 @@ mod tests {
             .collect();
         // There is no shim for arm64.
         let names = ["tampered", "unsigned", "unsigned-kernel", "shim", "shim-no-mok"];
-        let of = |loader: &str, count: usize| names[..count].iter().map(move |name| format!("{loader}:{name}"));
-        assert_eq!(special, of("ipxe.efi", 5).chain(of("arm64.efi", 3)).collect::<Vec<_>>());
+        let names = |loader: &str, count: usize| -> Vec<String> {
+            names[..count].iter().map(|name| format!("{loader}:{name}")).collect()
+        };
+        assert_eq!(special, [names("ipxe.efi", 5), names("arm64.efi", 3)].concat());
         // All other cases of a signed loader have Secure Boot as well.
         let secure = |case: &&Case| case.secure_boot == Some(EnrolledKeys::Own);
         let names: Vec<&str> = found.iter().filter(secure).map(|case| case.name.as_str()).collect();
