@@ -64,11 +64,12 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
     let mut loaders = Vec::new();
     for file in &tree.manifest.files {
-        loaders.extend(of_file(file));
+        let mut found = of_file(file);
         if file.ipxe.is_some() && file.kind == FileKind::EfiApplication && is_signed(&tree.root.join(&file.path)) {
             let signer = signer_of(&tree.read(&file.path, &file.content())?);
-            loaders.last_mut().into_iter().for_each(|loader| loader.signer.clone_from(&signer));
+            found.iter_mut().for_each(|loader| loader.signer.clone_from(&signer));
         }
+        loaders.extend(found);
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
             && file.kind == FileKind::EfiApplication
             && !scripts.contains_key(slot_sha256)

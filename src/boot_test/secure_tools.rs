@@ -150,6 +150,44 @@ fn signers(path: &Utf8Path) -> Result<Vec<Vec<u8>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_test::case::{EnrolledKeys, Refusal};
+    use crate::boot_test::samples::signed;
+
+    #[test]
+    fn what_is_lacking_stops_only_the_cases_that_need_it() {
+        let machine = MachineTools {
+            qemu: "qemu".into(),
+            firmware: "CODE.secboot.fd".into(),
+            variables: "VARS.fd".into(),
+            kernel: "vmlinuz".into(),
+            modules: None,
+            busybox: "busybox".into(),
+        };
+        let lacking = |what: &str| Err(what.to_owned());
+        let kernel = Err("no signed kernel".to_owned());
+        let tools = SecureTools { machine, microsoft: lacking("no keys"), shim: lacking("no shim"), kernel };
+        let machines = [(Platform::EfiX64, Ok(tools)), (Platform::EfiIa32, Err("no firmware".to_owned()))].into();
+        let mut found = SecureMachines { machines, versions: Vec::new() };
+        let obstacle = |found: &SecureMachines, keys, aim| found.obstacle(&signed("ipxe.efi", keys, aim));
+        let (own, mok) = (EnrolledKeys::Own, EnrolledKeys::MicrosoftAndMok);
+        assert_eq!(obstacle(&found, own, Aim::Userland).as_deref(), Some("no signed kernel"));
+        for refusal in [Refusal::Tampered, Refusal::Unsigned, Refusal::UnsignedKernel] {
+            assert_eq!(obstacle(&found, own, Aim::Refused(refusal)), None);
+        }
+        let no_mok = Aim::Refused(Refusal::NoMok);
+        assert_eq!(obstacle(&found, EnrolledKeys::Microsoft, no_mok).as_deref(), Some("no shim"));
+        assert_eq!(obstacle(&found, mok, Aim::Userland).as_deref(), Some("no shim"));
+        let tools = found.machines.get_mut(&Platform::EfiX64).unwrap().as_mut().unwrap();
+        tools.shim = Ok("shimx64.efi".into());
+        assert_eq!(obstacle(&found, mok, Aim::Userland).as_deref(), Some("no keys"));
+        let other = |platform| {
+            let mut case = signed("ipxe.efi", own, Aim::Userland);
+            case.loader.platform = platform;
+            found.obstacle(&case).unwrap()
+        };
+        assert_eq!(other(Platform::EfiIa32), "no firmware");
+        assert_eq!(other(Platform::EfiArm64), "there is no UEFI for arm64 with Secure Boot");
+    }
 
     #[test]
     fn variables_with_keys_stand_beside_the_code() {

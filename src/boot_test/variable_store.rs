@@ -185,6 +185,9 @@ fn store(bytes: &[u8]) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Returns a template with room for `size` bytes of records.
@@ -252,6 +255,23 @@ pub(super) mod tests {
         let error = store.set(Guid::GLOBAL, "KEK", Access::Boot, b"").unwrap_err();
         assert_eq!(error.to_string(), "the variable `KEK` needs 68 bytes, and 0 are free");
         assert!(VariableStore::open(store.into_bytes()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_found_or_does_no_harm(at in 0_usize..0x64 + 256, bytes in vec(any::<u8>(), 1..8)) {
+            let mut store = VariableStore::open(template(256)).unwrap();
+            store.set(Guid::GLOBAL, "PK", Access::Boot, b"a").unwrap();
+            let mut damaged = store.into_bytes();
+            let end = damaged.len().min(at + bytes.len());
+            damaged[at..end].copy_from_slice(&bytes[..end - at]);
+            let length = damaged.len();
+            if let Ok(mut store) = VariableStore::open(damaged) {
+                let done = store.set(Guid::GLOBAL, "PK", Access::Authenticated, b"other");
+                prop_assert!(!matches!(done, Err(Error::NotAStore)));
+                prop_assert_eq!(store.into_bytes().len(), length);
+            }
+        }
     }
 
     #[test]
