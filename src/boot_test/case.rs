@@ -26,6 +26,8 @@ pub struct Case {
     pub nics: NicSetup,
     /// The model of its cards.
     pub nic: NicModel,
+    /// Keys in its firmware, if the machine has Secure Boot: where the loader is signed.
+    pub secure_boot: Option<EnrolledKeys>,
     /// Expected outcome.
     pub aim: Aim,
     /// Where the loader is expected to go.
@@ -143,6 +145,38 @@ impl NicSetup {
     }
 }
 
+/// Keys in the firmware of a machine with Secure Boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrolledKeys {
+    /// Those of the loader and the kernel.
+    Own,
+    /// Microsoft's, and that of the loader among the keys of the machine's owner (MOK), which only shim knows.
+    MicrosoftAndMok,
+    /// Microsoft's alone.
+    Microsoft,
+}
+
+impl EnrolledKeys {
+    /// Variant in the name of a case in which shim starts the loader.
+    pub const SHIM: &str = "shim";
+
+    /// Checks whether the firmware trusts shim, and shim starts the loader.
+    #[must_use]
+    pub fn need_shim(self) -> bool {
+        self != Self::Own
+    }
+
+    /// Describes them, as a suffix to [`Aim::words`].
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Own => ", with Secure Boot on",
+            Self::MicrosoftAndMok => ", with Secure Boot on: shim starts the loader, whose key is a MOK",
+            Self::Microsoft => ", with Secure Boot on: shim starts the loader",
+        }
+    }
+}
+
 /// Expected outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
@@ -152,6 +186,8 @@ pub enum Aim {
     WrongServer,
     /// Something is missing, and the loader reacts to that in a known way.
     Fault(Fault),
+    /// Secure Boot refuses to start something.
+    Refused(Refusal),
 }
 
 closed_set! {
@@ -166,6 +202,20 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// What Secure Boot refuses to start.
+    pub enum Refusal {
+        /// A loader of which one byte was changed.
+        Tampered = "tampered",
+        /// A loader without its signature.
+        Unsigned = "unsigned",
+        /// A kernel without a signature.
+        UnsignedKernel = "unsigned-kernel",
+        /// A loader whose key shim does not know.
+        NoMok = "shim-no-mok",
+    }
+}
+
 impl Aim {
     /// Describes the expected outcome.
     #[must_use]
@@ -176,6 +226,10 @@ impl Aim {
             Self::Fault(Fault::NoRootPath) => "DHCP sends no option 17",
             Self::Fault(Fault::NoScript) => "the web server does not have the script",
             Self::Fault(Fault::NoWebServer) => "the web server is down",
+            Self::Refused(Refusal::Tampered) => "one byte of the loader was changed: the firmware refuses it",
+            Self::Refused(Refusal::Unsigned) => "the loader has lost its signature: the firmware refuses it",
+            Self::Refused(Refusal::UnsignedKernel) => "the kernel has no signature: the loader cannot start it",
+            Self::Refused(Refusal::NoMok) => "shim does not know the loader's key, and refuses it",
         }
     }
 }
@@ -240,7 +294,8 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
     };
     let boot_source = loader.medium.map_or(BootSource::Pxe, BootSource::Medium);
     let (nics, nic) = (NicSetup::Single, NicModel::default());
-    Case { name, loader, boot_source, nics, nic, aim, destination, entry: None }
+    let secure_boot = loader.signer.as_ref().map(|_| EnrolledKeys::Own);
+    Case { name, loader, boot_source, nics, nic, secure_boot, aim, destination, entry: None }
 }
 
 impl Case {
@@ -253,6 +308,12 @@ impl Case {
     #[must_use]
     pub fn is_from_medium(&self) -> bool {
         matches!(self.boot_source, BootSource::Medium(_))
+    }
+
+    /// Returns whether shim starts the loader.
+    #[must_use]
+    pub fn needs_shim(&self) -> bool {
+        self.secure_boot.is_some_and(EnrolledKeys::need_shim)
     }
 
     /// Returns the script that is embedded in the loader, if it is readable.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::case::{Aim, Case, Destination, Fault};
+use super::case::{Aim, Case, Destination, EnrolledKeys, Fault, Refusal};
 
 /// A step that must happen in a case that does not reach userland.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum ConsoleStep {
     Says(String),
     /// The console prints the URL from option 17.
     SaysRootPath,
+    /// The firmware refuses to start what it has loaded.
+    Denies,
     /// The loader fetches itself.
     LoadsItself,
     /// The firmware regains control of the machine.
@@ -21,12 +23,19 @@ pub enum ConsoleStep {
 
 /// Messages of the firmware when a loader has given up and the firmware continues with something else.
 pub const FIRMWARE: [&str; 4] = ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", FROM_DISK];
+/// Message of a UEFI that has loaded something and does not start it.
+pub const NOT_LOADED: &str = FIRMWARE[1];
+/// Reason in the same line if Secure Boot does not allow it.
+pub const DENIED: &str = ": Access Denied";
 /// Message of a BIOS that starts what is on a disk.
 pub const FROM_DISK: &str = "Booting from Hard Disk";
 
 /// Returns the steps that must happen in `case`, in order; empty if they are not known.
 #[must_use]
 pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
+    if let Aim::Refused(refusal) = case.aim {
+        return refused(refusal);
+    }
     let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
     let Destination { root_path, addresses } = &case.destination;
     let goal = if *root_path && script.contains("${root-path}") {
@@ -69,6 +78,20 @@ pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
     steps
 }
 
+/// Returns the steps of a refusal by Secure Boot.
+fn refused(refusal: Refusal) -> VecDeque<ConsoleStep> {
+    let says = |text: &str| ConsoleStep::Says(text.to_owned());
+    match refusal {
+        Refusal::Tampered | Refusal::Unsigned => [ConsoleStep::Denies].into(),
+        // 0x7f is iPXE's number for errors of the firmware, and 0x8f that of EFI_ACCESS_DENIED. Between them stands the
+        // place in iPXE's source, which differs between versions.
+        Refusal::UnsignedKernel => [says("Could not boot: Error 0x7f"), says("8f (https://ipxe.org/7f")].into(),
+        Refusal::NoMok => {
+            [says("Fetching Netboot Image"), says("Verification failed: (0x1A) Security Violation")].into()
+        }
+    }
+}
+
 /// Checks whether `script` tests that DHCP has sent option 17.
 fn looks_for_root_path(script: &str) -> bool {
     script.lines().any(|line| line.starts_with("isset ") && line.contains("root-path}"))
@@ -77,12 +100,14 @@ fn looks_for_root_path(script: &str) -> bool {
 /// Describes the expected outcome of `case`.
 #[must_use]
 pub fn expectation(case: &Case) -> String {
+    let secure = case.secure_boot.map_or("", EnrolledKeys::words);
     if let Some(entry) = &case.entry {
-        return format!("boots what stands in for `{}`, by the tree's script", entry.name);
+        return format!("boots what stands in for `{}`, by the tree's script{secure}", entry.name);
     }
     let Aim::Fault(_) = case.aim else {
         let (how, cards, model) = (case.boot_source.words(), case.nics.words(), case.nic.words());
-        return format!("{}{how}{cards}{model}", case.aim.words());
+        let secure = if matches!(case.aim, Aim::Refused(_)) { "" } else { secure };
+        return format!("{}{how}{cards}{model}{secure}", case.aim.words());
     };
     let steps = steps(case);
     let has = |step: &ConsoleStep| steps.contains(step);

@@ -1,7 +1,7 @@
 //! Comparison of what userland reports about itself with the expected outcome of the case.
 
 use super::scenario::Scenario;
-use super::userland::{COMMAND_LINE, FETCHED, HOST_NAME};
+use super::userland::{COMMAND_LINE, FETCHED, HOST_NAME, SECURE_BOOT};
 
 /// Returns what is wrong with userland's report on `console`, according to `scenario`. The inner `None` means that
 /// nothing is wrong; the outer `None` means that the command line is not complete on the console.
@@ -11,6 +11,12 @@ pub fn flaw(console: &str, scenario: &Scenario) -> Option<Option<String>> {
     let (line, wanted) = (value_after(COMMAND_LINE)?, &scenario.command_line);
     if !line.contains(wanted) {
         return Some(Some(format!("found the kernel's command line `{line}`, wanted `{wanted}` on it")));
+    }
+    if scenario.secure_boot {
+        let found = value_after(SECURE_BOOT).unwrap_or_default();
+        if found != "on" {
+            return Some(Some(format!("userland says that Secure Boot is `{found}`, wanted `on`")));
+        }
     }
     if let Some(wanted) = &scenario.hostname {
         let found = value_after(HOST_NAME).unwrap_or_default();
@@ -35,6 +41,19 @@ mod tests {
     use crate::boot_test::network::TestNetwork;
     use crate::boot_test::samples::ipxe;
     use crate::digest::Sha256Digest;
+
+    #[test]
+    fn with_secure_boot_userland_has_to_say_that_it_is_on() {
+        let mut scenario = Scenario::new(&ipxe("ipxe.efi", Aim::Userland), &TestNetwork::default(), "n0", "");
+        let console = |state: &str| format!("{state}netboot-loaders: command line: netboot-loaders.case=n0\r\n");
+        assert_eq!(flaw(&console(""), &scenario), Some(None));
+        scenario.secure_boot = true;
+        assert_eq!(flaw(&console("netboot-loaders: Secure Boot: on\r\n"), &scenario), Some(None));
+        for (line, found) in [("netboot-loaders: Secure Boot: unknown\r\n", "unknown"), ("", "")] {
+            let reason = format!("userland says that Secure Boot is `{found}`, wanted `on`");
+            assert_eq!(flaw(&console(line), &scenario), Some(Some(reason)));
+        }
+    }
 
     #[test]
     fn userland_has_to_say_what_servers_told_it() {

@@ -1,16 +1,23 @@
 //! Loaders of the tree under test, and what each of them runs.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::Read as _;
+use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::fs;
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::FileKind;
 use crate::loader::medium::Medium;
+use crate::loader::signature::{self, Signatures};
 use crate::loader::target::{Loader, Platform};
 use crate::stamp::slot::SlotSize;
 use crate::tree::manifest::{Embedded, ManifestEntry};
 use crate::tree::open::{Changed, CheckedTree};
+
+/// Number of bytes that contain the headers of an EFI application.
+const HEADERS: u64 = 1 << 14;
 
 /// A loader of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +34,9 @@ pub struct LoaderFile {
     pub medium: Option<Medium>,
     /// Kind of loader.
     pub program: Program,
+    /// Last certificate (DER) of its first valid signature, if it is iPXE and has one: the certificate of the authority,
+    /// as far as that comes with the signature.
+    pub signer: Option<Arc<[u8]>>,
 }
 
 /// Kind of loader.
@@ -54,7 +64,12 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
     let mut loaders = Vec::new();
     for file in &tree.manifest.files {
-        loaders.extend(of_file(file));
+        let mut found = of_file(file);
+        if file.ipxe.is_some() && file.kind == FileKind::EfiApplication && is_signed(&tree.root.join(&file.path)) {
+            let signer = signer_of(&tree.read(&file.path, &file.content())?);
+            found.iter_mut().for_each(|loader| loader.signer.clone_from(&signer));
+        }
+        loaders.extend(found);
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
             && file.kind == FileKind::EfiApplication
             && !scripts.contains_key(slot_sha256)
@@ -95,8 +110,23 @@ fn of_file(file: &ManifestEntry) -> Vec<LoaderFile> {
         platform,
         medium,
         program: program.clone(),
+        signer: None,
     };
     platforms.into_iter().map(loader).collect()
+}
+
+/// Checks whether an EFI application has a table of signatures, by its headers. So a tree of a thousand loaders without
+/// signatures is not read as a whole.
+fn is_signed(path: &Utf8Path) -> bool {
+    let mut headers = Vec::new();
+    let read = fs::open(path).is_ok_and(|file| file.take(HEADERS).read_to_end(&mut headers).is_ok());
+    read && signature::has_table(&headers)
+}
+
+/// Returns the last certificate of the first valid signature of an EFI application.
+fn signer_of(content: &[u8]) -> Option<Arc<[u8]>> {
+    let signature = Signatures::of(content).ok()?.signatures.into_iter().find_map(Result::ok)?;
+    Some(signature.chain.last()?.der.as_slice().into())
 }
 
 /// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.

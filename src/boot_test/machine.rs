@@ -29,7 +29,7 @@ const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
 /// I/O port of a PC's first serial port, in the encoding of `SeaBIOS`, which also writes its console there.
 const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
 /// File with the machine's UEFI variables, in its folder.
-const VARIABLES: &str = "variables.fd";
+pub const VARIABLES: &str = "variables.fd";
 /// File from which `SeaBIOS` reads [`SERIAL_PORT`], in the machine's folder.
 const CONSOLE_PORT: &str = "serial-port";
 /// Boot medium, in the machine's folder.
@@ -65,13 +65,15 @@ pub struct MachineSetup {
     pub nic: NicModel,
     /// Where its firmware gets a loader from.
     pub boot_source: BootSource,
+    /// Whether its firmware has Secure Boot.
+    pub secure_boot: bool,
 }
 
 /// Returns QEMU's arguments for a machine of the kind `setup`, in a folder that [`prepare`] has filled. The monitor uses
 /// standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
-    let MachineSetup { platform, boot_source, .. } = setup;
+    let MachineSetup { platform, boot_source, secure_boot, .. } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -93,16 +95,12 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
     .map(str::to_owned)
     .collect();
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    add(
-        "-machine",
-        match platform {
-            Platform::EfiArm64 => format!("virt,accel={accelerator}"),
-            // The only OVMF for 32-bit x86 keeps its variables where only system management mode can write.
-            Platform::EfiIa32 => format!("q35,smm=on,accel={accelerator}"),
-            _ => format!("q35,accel={accelerator}"),
-        },
-    );
-    if platform == Platform::EfiIa32 {
+    // OVMF with Secure Boot keeps its variables where only system management mode can write, and there is no other OVMF
+    // for 32-bit x86.
+    let smm = platform == Platform::EfiIa32 || (secure_boot && platform == Platform::EfiX64);
+    let board = if arm { "virt" } else { "q35" };
+    add("-machine", format!("{board}{},accel={accelerator}", if smm { ",smm=on" } else { "" }));
+    if smm {
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
     }
     words.extend(cards(setup));
@@ -124,7 +122,7 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
 
 /// Returns the arguments for the network cards of a machine.
 fn cards(setup: MachineSetup) -> Vec<String> {
-    let MachineSetup { platform, nics, nic, boot_source } = setup;
+    let MachineSetup { platform, nics, nic, boot_source, .. } = setup;
     let mut words = Vec::new();
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
@@ -313,9 +311,12 @@ mod tests {
         }
     }
 
+    fn setup(platform: Platform, nics: NicSetup, boot_source: BootSource) -> MachineSetup {
+        MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source, secure_boot: false }
+    }
+
     fn words(platform: Platform, nics: NicSetup) -> String {
-        let setup = MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source: BootSource::Pxe };
-        arguments(setup, &tools(), Accelerator::default()).join(" ")
+        arguments(setup(platform, nics, BootSource::Pxe), &tools(), Accelerator::default()).join(" ")
     }
 
     #[test]
@@ -339,8 +340,7 @@ mod tests {
     fn a_medium_is_what_a_machine_boots_and_its_card_only_carries_the_rest() {
         let words = |platform, medium| {
             let boot_source = BootSource::Medium(medium);
-            let setup = MachineSetup { platform, nics: NicSetup::Single, nic: NicModel::Virtio, boot_source };
-            arguments(setup, &tools(), Accelerator::default()).join(" ")
+            arguments(setup(platform, NicSetup::Single, boot_source), &tools(), Accelerator::default()).join(" ")
         };
         let cd = words(Platform::Bios, Medium::Iso);
         assert!(cd.contains("-device virtio-net-pci,netdev=net,romfile= "), "{cd}");
@@ -365,6 +365,18 @@ mod tests {
         for words in [&arm, &ia32] {
             assert!(words.contains("bootindex=1,romfile= -drive if=pflash"), "{words}");
         }
+    }
+
+    #[test]
+    fn secure_boot_keeps_its_keys_from_all_but_the_firmware() {
+        let words = |platform| {
+            let setup = MachineSetup { secure_boot: true, ..setup(platform, NicSetup::Single, BootSource::Pxe) };
+            arguments(setup, &tools(), Accelerator::default()).join(" ")
+        };
+        let board = "-machine q35,smm=on,accel=tcg -global driver=cfi.pflash01,property=secure,value=on";
+        assert!(words(Platform::EfiX64).contains(board));
+        let arm = words(Platform::EfiArm64);
+        assert!(arm.contains("-machine virt,accel=tcg ") && !arm.contains("smm"), "{arm}");
     }
 
     #[test]

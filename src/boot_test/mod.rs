@@ -5,6 +5,9 @@
 //! servers provide in a case. [`run_case`] runs a case: [`namespace`] creates its network, [`dhcp`] and [`web`] serve,
 //! [`machine`] boots, and [`observer`] derives the verdict from the events in [`boot_event`]: the [`phase`]s of a boot,
 //! or the [`expected_console`] of a failure. [`report`] stores the results.
+//!
+//! Signed loaders boot in machines with Secure Boot: [`secure_tools`] finds their firmware, [`secure_boot`] enrols keys
+//! in their [`variable_store`], and changes what has to be refused.
 
 pub mod boot_event;
 pub mod case;
@@ -29,10 +32,13 @@ pub mod run_case;
 #[cfg(test)]
 mod samples;
 pub mod scenario;
+pub mod secure_boot;
+pub mod secure_tools;
 pub mod selection;
 pub mod server;
 pub mod tools;
 pub mod userland;
+pub mod variable_store;
 pub mod web;
 
 use std::collections::BTreeSet;
@@ -158,7 +164,7 @@ pub fn run(
         schema_version: SCHEMA_VERSION,
         subject: tree.name.clone(),
         manifest_sha256: tree.manifest.content().sha256.to_string(),
-        tools: request.tools.versions.clone(),
+        tools: [&request.tools.versions[..], &request.secure.versions].concat(),
         jobs: request.jobs,
         processors: request.processors,
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -238,10 +244,12 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
             let machine = || environment.request.tools.machine(case.loader.platform).err();
+            let secure = || case.secure_boot.and_then(|_| environment.request.secure.obstacle(case));
             let lacking = || environment.drivers(case)?.as_ref().err().cloned();
             let card =
                 || environment.lacks_card(case).then(|| format!("this QEMU has no card of the model {}", case.nic));
-            let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(card).or_else(lacking);
+            let obstacle = case.obstacle(&environment.request.network).or_else(machine).or_else(secure);
+            let obstacle = obstacle.or_else(card).or_else(lacking);
             let report = match obstacle {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => attempts(case, number, environment).inspect_err(|_| while next().is_some() {})?,

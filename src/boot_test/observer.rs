@@ -7,8 +7,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::boot_event::{BootEvent, WebRequest, WebServerRole};
-use super::case::{Aim, BootSource, Case, Destination, Fault};
-use super::expected_console::{ConsoleStep, FIRMWARE, FROM_DISK, steps};
+use super::case::{Aim, BootSource, Case, Destination, Fault, Refusal};
+use super::expected_console::{ConsoleStep, DENIED, FIRMWARE, FROM_DISK, NOT_LOADED, steps};
 use super::guest_check;
 use super::phase::Phase;
 use super::qmp::Stop;
@@ -43,6 +43,9 @@ const CRASHES: [(&str, &str); 4] = [
     ("Installation failed", "the loader could not unpack itself"),
     ("Failed to load ldlinux", "the loader did not get its second part"),
 ];
+
+/// Console messages of a loader that runs: the first one that it prints, and its name.
+const RUNS: [&str; 2] = ["initialising devices", "Open Source Network Boot Firmware"];
 
 /// End of the URL that iPXE asks for first, where it came from over HTTP.
 const AUTOEXEC: &str = "/autoexec.ipxe";
@@ -137,6 +140,7 @@ impl<'c> Observer<'c> {
             }
             BootEvent::Gone { program, words } => Some(failed(format!("{program} exited unexpectedly: {words}"))),
         };
+        let verdict = verdict.or_else(|| self.trespass(what));
         let verdict = verdict.or_else(|| self.arrived()).or_else(|| self.step(what, &mut reactions));
         reactions.extend(verdict.map(Reaction::Done));
         reactions
@@ -149,7 +153,7 @@ impl<'c> Observer<'c> {
         if path == paths::PXELINUX_DEFAULT {
             self.reach(Phase::Script, at);
         }
-        if *path != self.case.loader.path {
+        if *path != self.scenario.loader_path {
             return None;
         }
         if self.reach(Phase::Loader, at) {
@@ -292,9 +296,36 @@ impl<'c> Observer<'c> {
         Some(Verdict::Passed)
     }
 
+    /// Returns the verdict if `what` shows that something runs which Secure Boot has to refuse.
+    fn trespass(&self, what: &BootEvent) -> Option<Verdict> {
+        let Aim::Refused(refusal) = self.case.aim else { return None };
+        let reason = if refusal == Refusal::UnsignedKernel {
+            let runs = self.has(Phase::Userland) || self.console.contains("Linux version ");
+            runs.then_some("Secure Boot started a kernel without a signature")
+        } else {
+            // The firmware itself asks no web server.
+            let runs = matches!(what, BootEvent::Asked(_)) || RUNS.iter().any(|sign| self.heard.contains(sign));
+            runs.then_some(match refusal {
+                Refusal::Tampered => "Secure Boot started a loader with a byte changed",
+                Refusal::Unsigned => "Secure Boot started a loader without its signature",
+                _ => "shim started a loader whose key it does not know",
+            })
+        };
+        reason.map(failed)
+    }
+
+    /// Checks whether what is to be refused was fetched.
+    fn can_be_refused(&self) -> bool {
+        match self.case.aim {
+            Aim::Refused(Refusal::UnsignedKernel) => self.has(Phase::Initrd),
+            Aim::Refused(_) => self.has(Phase::Loader),
+            _ => true,
+        }
+    }
+
     /// Processes the steps that are due.
     fn step(&mut self, what: &BootEvent, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
-        if self.steps.is_empty() {
+        if self.steps.is_empty() || !self.can_be_refused() {
             return None;
         }
         while let Some(step) = self.steps.front() {
@@ -304,8 +335,9 @@ impl<'c> Observer<'c> {
                 ConsoleStep::Says(text) => end(text),
                 ConsoleStep::SaysRootPath => end(&self.scenario.boot_url),
                 ConsoleStep::GivesBack => FIRMWARE.iter().find_map(|sign| end(sign)),
+                ConsoleStep::Denies => denial(fresh),
                 ConsoleStep::LoadsItself => {
-                    let again = matches!(what, BootEvent::Sent(path) if *path == self.case.loader.path);
+                    let again = matches!(what, BootEvent::Sent(path) if *path == self.scenario.loader_path);
                     (again && self.alive).then_some(0)
                 }
                 ConsoleStep::Type(key) => {
@@ -333,6 +365,7 @@ impl<'c> Observer<'c> {
             Some(ConsoleStep::Says(text)) => format!("; waited for the console to say `{text}`"),
             Some(ConsoleStep::SaysRootPath) => format!("; waited for the console to say `{}`", self.scenario.boot_url),
             Some(ConsoleStep::GivesBack) => "; waited for the firmware to go on".to_owned(),
+            Some(ConsoleStep::Denies) => "; waited for the firmware to refuse the loader".to_owned(),
             Some(ConsoleStep::LoadsItself) => "; waited for the loader to fetch itself".to_owned(),
             Some(ConsoleStep::Type(_)) | None => String::new(),
         };
@@ -354,7 +387,7 @@ impl<'c> Observer<'c> {
 
     /// Returns a note on a file that the loader needed and the tree lacks; empty if there is none.
     fn not_in_tree(&self) -> String {
-        let needed = |path: &&Utf8PathBuf| path.file_stem() == Some("ldlinux") || **path == self.case.loader.path;
+        let needed = |path: &&Utf8PathBuf| path.file_stem() == Some("ldlinux") || **path == self.scenario.loader_path;
         let mut names: Vec<&str> = self.missing.iter().filter(needed).filter_map(|path| path.file_name()).collect();
         names.dedup();
         match names.first() {
@@ -368,6 +401,15 @@ impl<'c> Observer<'c> {
     pub fn progress(&self) -> (u64, u64) {
         (self.phases.len() as u64, Phase::ALL.len() as u64)
     }
+}
+
+/// Returns the end of a message that the firmware does not allow what it has loaded.
+fn denial(console: &str) -> Option<usize> {
+    console.match_indices(NOT_LOADED).find_map(|(start, sign)| {
+        let start = start + sign.len();
+        let message = console[start..].split("BdsDxe: ").next().unwrap_or_default();
+        Some(start + message.find(DENIED)? + DENIED.len())
+    })
 }
 
 /// Returns the last offset in `text` from which the longest message could begin.

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use super::case::Intent;
 use super::machine::Accelerator;
 use super::network::TestNetwork;
+use super::secure_tools::SecureMachines;
 use super::selection::Selection;
 use super::tools::TestTools;
 
@@ -14,6 +15,8 @@ use super::tools::TestTools;
 pub struct BootTestRequest<'a> {
     /// Tools that machines and servers consist of.
     pub tools: &'a TestTools,
+    /// What machines with Secure Boot need in addition; empty if there are none.
+    pub secure: &'a SecureMachines,
     /// The test network.
     pub network: TestNetwork,
     /// Cases to run.

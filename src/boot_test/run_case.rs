@@ -17,7 +17,9 @@ use super::observer::{Observer, Reaction, Verdict};
 use super::phase::Phase;
 use super::report::json::{CaseReport, Evidence};
 use super::request::BootTestRequest;
-use super::scenario::Scenario;
+use super::scenario::{Images, Scenario};
+use super::secure_boot;
+use super::secure_tools::SecureTools;
 use super::tools::MachineTools;
 use super::userland;
 use super::web;
@@ -84,6 +86,9 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+    /// A machine with Secure Boot cannot be prepared.
+    #[error(transparent)]
+    SecureBoot(#[from] secure_boot::Error),
     /// There is no machine for the case, for this reason.
     #[error("{0}")]
     NoMachine(String),
@@ -100,6 +105,7 @@ impl Diagnose for Error {
             Self::Web(error) => error.diagnosis(),
             Self::Machine(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
+            Self::SecureBoot(error) => error.diagnosis(),
             Self::NoMachine(_) => Class::MissingTool.into(),
             Self::Cancelled => Class::Interrupted.into(),
         }
@@ -113,11 +119,13 @@ impl Diagnose for Error {
 /// [`Error`] if no verdict is possible.
 pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<CaseReport, Error> {
     let folder = environment.scratch.join(name);
-    let tools = environment.request.tools.machine(case.loader.platform).map_err(Error::NoMachine)?;
+    let (tools, secure) = tools_of(case, environment.request).map_err(Error::NoMachine)?;
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &environment.request.network;
     let scenario = Scenario::new(case, network, &nonce, environment.request.append);
+    let loader = fs::read(&environment.tree.root.join(&case.loader.path))?;
     write_files(case, &scenario, &folder, tools, environment)?;
+    secure.map_or(Ok(()), |secure| write_secure_files(case, &folder, &loader, secure))?;
     let mut task = Task::start(
         environment.progress,
         TaskKind::Boot,
@@ -135,14 +143,15 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let (sender, notes) = mpsc::channel();
     let sink = EventSink::new(sender);
     let guest_drivers = environment.drivers(case).and_then(|drivers| drivers.as_ref().ok());
-    let initrd = Arc::from(userland::initramfs(&tools.busybox, &nonce, guest_drivers)?);
-    let loader = fs::read(&environment.tree.root.join(&case.loader.path))?.into();
-    let resources = scenario.resources(case, &loader, &fs::read(&tools.kernel)?.into(), &initrd);
+    let initrd = userland::initramfs(&tools.busybox, &nonce, guest_drivers, scenario.secure_boot)?.into();
+    let images = images(case, loader, initrd, (tools, secure))?;
+    let resources = scenario.resources(case, images);
     let _web = web::Servers::start(environment.request, &scenario, resources, &folder, (&sink, environment.progress))?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
     let Case { boot_source, nics, nic, .. } = *case;
-    let setup = MachineSetup { platform: case.loader.platform, nics, nic, boot_source };
+    let secure_boot = secure.is_some();
+    let setup = MachineSetup { platform: case.loader.platform, nics, nic, boot_source, secure_boot };
     let machine = Machine::start(setup, tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
@@ -156,6 +165,45 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let report = CaseReport::new(case, &verdict, &watch.phases, (elapsed, processor), evidence);
     task.finish(report.summary());
     Ok(report)
+}
+
+/// Returns the tools of the machine of `case`, and with Secure Boot what it needs for that.
+fn tools_of<'r>(
+    case: &Case,
+    request: &'r BootTestRequest<'_>,
+) -> Result<(&'r MachineTools, Option<&'r SecureTools>), String> {
+    let platform = case.loader.platform;
+    if case.secure_boot.is_none() {
+        return Ok((request.tools.machine(platform)?, None));
+    }
+    let secure = request.secure.machine(platform)?;
+    Ok((&secure.machine, Some(secure)))
+}
+
+/// Returns what the servers of `case` provide.
+fn images(
+    case: &Case,
+    loader: Vec<u8>,
+    initrd: Arc<[u8]>,
+    (tools, secure): (&MachineTools, Option<&SecureTools>),
+) -> Result<Images, Error> {
+    let kernel = match secure {
+        Some(secure) => secure_boot::kernel(case, secure)?,
+        None => fs::read(&tools.kernel)?.into(),
+    };
+    let shim = secure.filter(|_| case.needs_shim()).and_then(|secure| secure.shim.as_ref().ok());
+    let shim = shim.map(|path| fs::read(path)).transpose()?.map(Arc::from);
+    Ok(Images { loader: loader.into(), kernel, initrd, shim })
+}
+
+/// Enrols keys in the machine, and adds the files to its TFTP folder that are not in the tree.
+fn write_secure_files(case: &Case, folder: &Utf8Path, loader: &[u8], tools: &SecureTools) -> Result<(), Error> {
+    let Some(keys) = case.secure_boot else { return Ok(()) };
+    fs::write_atomic(&folder.join(machine::VARIABLES), &secure_boot::variables(case, keys, tools)?)?;
+    for (path, content) in secure_boot::files(case, loader, tools)? {
+        fs::write_atomic(&folder.join(SERVED).join(path), &content)?;
+    }
+    Ok(())
 }
 
 /// Creates the machine's folder, and a TFTP folder that contains the tree with the case's own pxelinux configuration.
@@ -174,7 +222,8 @@ fn write_files(
     fs::create_dir_all(&served)?;
     let own: Option<Utf8PathBuf> = scenario.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));
     for (name, target) in environment.tree.top()? {
-        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
+        let shadowed = secure_boot::has_own(case, &name)
+            || own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
         if !shadowed {
             fs::symlink(&target, &served.join(name))?;
         }

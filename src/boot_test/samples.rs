@@ -1,6 +1,6 @@
 //! Sample cases for unit tests.
 
-use super::case::{Aim, BootSource, Case, Destination, NicModel, NicSetup};
+use super::case::{Aim, BootSource, Case, Destination, EnrolledKeys, NicModel, NicSetup};
 use super::loaders::{LoaderFile, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
@@ -9,6 +9,9 @@ use crate::loader::target::Platform;
 
 /// Script of the loaders of [`ipxe`].
 pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
+
+/// Stands in for the certificate of the loaders of [`signed`].
+pub const CERTIFICATE: &[u8; 11] = b"certificate";
 
 fn case(path: &str, aim: Aim, program: Program) -> Case {
     let efi = path.rsplit('.').next() == Some("efi");
@@ -21,6 +24,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         platform,
         medium: None,
         program,
+        signer: None,
     };
     Case {
         name: path.into(),
@@ -28,6 +32,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         boot_source: BootSource::Pxe,
         nics: NicSetup::Single,
         nic: NicModel::default(),
+        secure_boot: None,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },
         entry: None,
@@ -38,6 +43,13 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
 pub fn ipxe(path: &str, aim: Aim) -> Case {
     let slot = Sha256Digest::of(b"slot");
     case(path, aim, Program::Ipxe { slot, source: "root-path.ipxe".into(), script: Some(SCRIPT.into()) })
+}
+
+/// Returns a case of a signed iPXE loader, in a machine with Secure Boot and these `keys`.
+pub fn signed(path: &str, keys: EnrolledKeys, aim: Aim) -> Case {
+    let mut case = ipxe(path, aim);
+    case.loader.signer = Some(CERTIFICATE.as_slice().into());
+    Case { secure_boot: Some(keys), ..case }
 }
 
 /// Returns a case of a syslinux loader.

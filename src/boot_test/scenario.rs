@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
+
 use super::boot_event::WebServerRole;
-use super::case::{Aim, BootSource, Case, Destination, Fault, NicModel, NicSetup};
+use super::case::{Aim, BootSource, Case, Destination, Fault, NicModel, NicSetup, Refusal};
 use super::daemon::{Daemon, WebServer};
 use super::dhcp::Offer;
 use super::entry::TestedEntry;
 use super::loaders::Program;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
+use super::secure_boot;
 use super::userland;
 use super::web::pages::Pages;
 use crate::digest::Sha256Digest;
@@ -38,8 +41,12 @@ pub struct Scenario {
     pub servers: Vec<(WebServerRole, Ipv4Addr, u16)>,
     /// Ports on which a server uses TLS, on any address.
     pub tls_ports: Vec<u16>,
+    /// Path of the loader in the TFTP folder.
+    pub loader_path: Utf8PathBuf,
     /// Where firmware fetches the loader, if that is over HTTP.
     pub loader: Option<ResourceKey>,
+    /// Location of shim, for the script's command of the same name.
+    pub shim: Option<ResourceKey>,
     /// Where a loader may request the script.
     pub scripts: Vec<ResourceKey>,
     /// The script that is served there.
@@ -52,12 +59,26 @@ pub struct Scenario {
     pub extra_files: Vec<(ResourceKey, Vec<u8>)>,
     /// Text that the kernel's command line must contain.
     pub command_line: String,
+    /// Whether userland must report that Secure Boot is on.
+    pub secure_boot: bool,
     /// URLs that userland must fetch, and the digests of their content.
     pub expected_fetches: Vec<(String, Sha256Digest)>,
     /// Host name that userland must get from DHCP.
     pub hostname: Option<String>,
     /// The content of `pxelinux.cfg/default`.
     pub pxelinux: Option<String>,
+}
+
+/// Files that the servers of a case provide.
+pub struct Images {
+    /// The loader.
+    pub loader: Arc<[u8]>,
+    /// The kernel.
+    pub kernel: Arc<[u8]>,
+    /// The initramfs.
+    pub initrd: Arc<[u8]>,
+    /// Shim, if the case needs it.
+    pub shim: Option<Arc<[u8]>>,
 }
 
 /// A web server, and a full URL as that server sees it.
@@ -88,26 +109,31 @@ impl Scenario {
         let loader_url =
             (case.boot_source == BootSource::Http).then(|| format!("{}/{}", network.tree, case.loader.path));
         let loader = loader_url.as_ref().map(|url| located(url, network));
+        let (offered, loader_path) = secure_boot::offered(case);
         let offer = Offer {
-            loader: loader_url.unwrap_or_else(|| case.loader.path.to_string()),
+            loader: loader_url.unwrap_or_else(|| offered.into_string()),
             boot_source: case.boot_source,
             root_path: early,
             second_nic_root_path,
         };
-        let ServedFiles { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux } = served;
+        let ServedFiles { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux } =
+            served;
         let mut scenario = Self {
             offer,
             root_path_after_loader,
             boot_url,
             servers: Vec::new(),
             tls_ports: Vec::new(),
+            loader_path,
             loader,
+            shim,
             scripts,
             script,
             kernel,
             initrd,
             extra_files,
             command_line,
+            secure_boot: case.secure_boot.is_some(),
             expected_fetches,
             hostname: network.hostname.clone().filter(|_| case.entry.is_some()),
             pxelinux,
@@ -120,16 +146,15 @@ impl Scenario {
         scenario
     }
 
-    /// Returns the pages of the web servers. `loader` is the content of the loader.
+    /// Returns the pages of the web servers, which provide `images`.
     #[must_use]
-    pub fn resources(&self, case: &Case, loader: &Arc<[u8]>, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
+    pub fn resources(&self, case: &Case, images: Images) -> Pages {
         let mut resources = Pages::default();
-        if let Some((server, url)) = &self.loader {
-            resources.put(*server, url, Arc::clone(loader));
-        }
         let extra_files = self.extra_files.iter().map(|(path, content)| (path, Arc::from(content.as_slice())));
-        let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
-        for ((server, url), content) in images.into_iter().chain(extra_files) {
+        let loader = self.loader.as_ref().map(|path| (path, images.loader));
+        let shim = self.shim.as_ref().zip(images.shim);
+        let images = [(&self.kernel, images.kernel), (&self.initrd, images.initrd)];
+        for ((server, url), content) in images.into_iter().chain(loader).chain(shim).chain(extra_files) {
             resources.put(*server, url, content);
         }
         if case.aim != Aim::Fault(Fault::NoScript) {
@@ -143,7 +168,13 @@ impl Scenario {
     /// Returns all URLs that are served.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let extra_files = self.extra_files.iter().map(|(path, _)| path);
-        let keys = self.scripts.iter().chain(&self.loader).chain([&self.kernel, &self.initrd]).chain(extra_files);
+        let keys = self
+            .scripts
+            .iter()
+            .chain(&self.loader)
+            .chain(&self.shim)
+            .chain([&self.kernel, &self.initrd])
+            .chain(extra_files);
         keys.map(|(_, url)| url.as_str())
     }
 
@@ -167,6 +198,10 @@ impl Case {
         let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.nics == NicSetup::RootPathOnOther;
         if withheld && network.dhcp != DhcpSetup::Own {
             return Some("the DHCP configuration that was given decides about option 17".into());
+        }
+        let replaced = matches!(self.aim, Aim::Refused(Refusal::Tampered | Refusal::Unsigned));
+        if (replaced || self.needs_shim()) && network.dhcp != DhcpSetup::Own {
+            return Some("the DHCP configuration that was given decides about the loader".into());
         }
         if self.nics == NicSetup::RootPathOnOther
             && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
@@ -236,6 +271,7 @@ impl Case {
 struct ServedFiles {
     kernel: ResourceKey,
     initrd: ResourceKey,
+    shim: Option<ResourceKey>,
     script: Arc<[u8]>,
     extra_files: Vec<(ResourceKey, Vec<u8>)>,
     command_line: String,
@@ -255,6 +291,7 @@ impl ServedFiles {
             _ => located(&network.url(address, name), network),
         };
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
+        let shim = case.needs_shim().then(|| at(secure_boot::SHIM));
         let command_line = format!("{NONCE_ARGUMENT}{nonce}");
         let own = if case.loader.platform == Platform::EfiArm64 { ARGUMENTS_ARM } else { ARGUMENTS };
         let arguments = [own, &command_line, append].join(" ").trim_end().to_owned();
@@ -262,10 +299,13 @@ impl ServedFiles {
             format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
         });
         // Anything that was loaded before would become a part of the initrd.
-        let script =
-            format!("#!ipxe\nimgfree\nkernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n", kernel.1, initrd.1);
+        let its_shim = shim.as_ref().map(|(_, url)| format!("shim {url}\n")).unwrap_or_default();
+        let script = format!(
+            "#!ipxe\nimgfree\n{its_shim}kernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n",
+            kernel.1, initrd.1
+        );
         let (script, extra_files, expected_fetches) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
-        Self { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux }
+        Self { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux }
     }
 
     /// Returns the files of `entry`: its script is the tree's own, everything else is a stand-in.
@@ -283,7 +323,8 @@ impl ServedFiles {
             extra_files.push((at(url), content));
         }
         let (script, command_line) = (Arc::clone(&entry.script.1), files.arguments);
-        Self { kernel: at(&files.kernel), initrd, script, extra_files, command_line, expected_fetches, pxelinux: None }
+        let (kernel, shim, pxelinux) = (at(&files.kernel), None, None);
+        Self { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux }
     }
 }
 
@@ -332,7 +373,8 @@ fn servers<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_test::samples::{ipxe, syslinux};
+    use crate::boot_test::case::EnrolledKeys;
+    use crate::boot_test::samples::{ipxe, signed, syslinux};
 
     fn scenario(case: &Case) -> Scenario {
         Scenario::new(case, &TestNetwork::default(), "n0", "")
@@ -398,6 +440,44 @@ mod tests {
             "#!ipxe\nimgfree\nkernel http://192.0.2.2/vmlinuz initrd=initrd.img console=tty0 console=ttyS0,115200 \
              panic=-1 netboot-loaders.case=n0\ninitrd http://192.0.2.2/initrd.img\nboot\n"
         );
+    }
+
+    #[test]
+    fn shim_comes_first_and_has_the_loader_beside_it() {
+        let case = signed("sites/a/ipxe.efi", EnrolledKeys::MicrosoftAndMok, Aim::Userland);
+        let shim = scenario(&case);
+        assert_eq!(shim.offer.loader, "shimx64.efi");
+        assert_eq!(shim.loader_path, "grubx64.efi");
+        let script = std::str::from_utf8(&shim.script).unwrap();
+        assert!(script.starts_with("#!ipxe\nimgfree\nshim http://192.0.2.2/shimx64.efi\nkernel "), "{script}");
+        let images = Images {
+            loader: Arc::from(&b"l"[..]),
+            kernel: Arc::from(&b"k"[..]),
+            initrd: Arc::from(&b"i"[..]),
+            shim: Some(Arc::from(&b"s"[..])),
+        };
+        let pages = shim.resources(&case, images);
+        let page = |name: &str| pages.get(WebServerRole::Other, &format!("http://192.0.2.2/{name}")).cloned().unwrap();
+        assert_eq!((&*page("shimx64.efi"), &*page("vmlinuz")), (&b"s"[..], &b"k"[..]));
+    }
+
+    #[test]
+    fn what_is_refused_takes_the_place_of_the_loader() {
+        let offered = |refusal| {
+            let scenario = scenario(&signed("sites/a/ipxe.efi", EnrolledKeys::Own, Aim::Refused(refusal)));
+            assert!(scenario.secure_boot && scenario.shim.is_none());
+            assert_eq!(scenario.offer.loader, scenario.loader_path);
+            scenario.offer.loader
+        };
+        assert_eq!(offered(Refusal::Tampered), "boot-test/ipxe.efi");
+        assert_eq!(offered(Refusal::Unsigned), "boot-test/ipxe.efi");
+        assert_eq!(offered(Refusal::UnsignedKernel), "sites/a/ipxe.efi");
+        let network = TestNetwork { dhcp: DhcpSetup::Given(Daemon::Kea, "{}".into()), ..TestNetwork::default() };
+        let obstacle = |keys, aim| signed("ipxe.efi", keys, aim).obstacle(&network);
+        let reason = "the DHCP configuration that was given decides about the loader";
+        assert_eq!(obstacle(EnrolledKeys::Own, Aim::Refused(Refusal::Unsigned)).unwrap(), reason);
+        assert_eq!(obstacle(EnrolledKeys::MicrosoftAndMok, Aim::Userland).unwrap(), reason);
+        assert_eq!(obstacle(EnrolledKeys::Own, Aim::Userland), None);
     }
 
     #[test]

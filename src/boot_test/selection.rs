@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, BootSource, Case, Fault, Intent, NicModel, NicSetup, case};
+use super::case::{Aim, BootSource, Case, EnrolledKeys, Fault, Intent, NicModel, NicSetup, Refusal, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
 use super::loaders::{LoaderFile, Program};
 use crate::loader::target::Platform;
+use crate::toolchain::needs;
 
 /// Selection of test cases.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +70,9 @@ pub fn cases(
     chosen.retain(|loader| loader.medium.is_none());
     for loader in representatives(&chosen) {
         cases.extend(faults(loader, intent));
+    }
+    for loader in signed_ones(&chosen) {
+        cases.extend(with_secure_boot(loader, intent));
     }
     cases.extend(entries.iter().filter_map(|entry| boot_of(entry, &chosen, intent)));
     if selection.http_boot {
@@ -157,6 +161,39 @@ fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
     loaders.iter().filter(|loader| found.values().any(|known| known.path == loader.path)).copied().collect()
 }
 
+/// Returns one signed loader for each platform: preferably one in the root of the tree, and among those `ipxe.efi`.
+fn signed_ones<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
+    let rank = |loader: &LoaderFile| (loader.site.is_some(), loader.path.file_name() != Some("ipxe.efi"));
+    let mut found: BTreeMap<Platform, &LoaderFile> = BTreeMap::new();
+    for loader in loaders.iter().filter(|loader| loader.signer.is_some()) {
+        let known = found.entry(loader.platform).or_insert(loader);
+        if rank(loader) < rank(known) {
+            *known = loader;
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Returns the cases that try Secure Boot itself, with a signed loader.
+fn with_secure_boot(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    let keys = |refusal| match refusal {
+        Refusal::NoMok => EnrolledKeys::Microsoft,
+        Refusal::Tampered | Refusal::Unsigned | Refusal::UnsignedKernel => EnrolledKeys::Own,
+    };
+    let shim = case(loader, EnrolledKeys::SHIM, Aim::Userland, intent);
+    let shim = Case { secure_boot: Some(EnrolledKeys::MicrosoftAndMok), ..shim };
+    let refused = |refusal: Refusal| {
+        let case = case(loader, refusal.as_str(), Aim::Refused(refusal), intent);
+        Case { secure_boot: Some(keys(refusal)), ..case }
+    };
+    let [tampered, unsigned, kernel, no_mok] = Refusal::ALL.map(refused);
+    let mut cases = vec![tampered, unsigned, kernel];
+    if needs::shim(loader.platform).is_some() {
+        cases.extend([shim, no_mok]);
+    }
+    cases
+}
+
 fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let faults = Fault::ALL.map(|fault| case(loader, fault.as_str(), Aim::Fault(fault), intent));
     // A script that goes to a fixed address does not depend on option 17.
@@ -203,6 +240,35 @@ mod tests {
                 "ipxe.efi:no-web-server",
             ]
         );
+    }
+
+    #[test]
+    fn secure_boot_is_tried_with_one_signed_loader_of_each_platform() {
+        let mut loaders = tree();
+        loaders.insert(0, LoaderFile { path: "snponly.efi".into(), ..loaders[0].clone() });
+        loaders.push(LoaderFile { path: "arm64.efi".into(), platform: Platform::EfiArm64, ..loaders[0].clone() });
+        let sign = |loader: &mut LoaderFile| loader.signer = Some(Arc::from(&b"certificate"[..]));
+        loaders.iter_mut().filter(|loader| loader.path.extension() == Some("efi")).for_each(sign);
+        let selection = Selection { sample: Some(1), ..Selection::default() };
+        let found = cases(&loaders, &[], &Intent::default(), &selection);
+        let special: Vec<&str> = found
+            .iter()
+            .filter(|case| case.needs_shim() || matches!(case.aim, Aim::Refused(_)))
+            .map(|case| case.name.as_str())
+            .collect();
+        // There is no shim for arm64.
+        let names = ["tampered", "unsigned", "unsigned-kernel", "shim", "shim-no-mok"];
+        let names = |loader: &str, count: usize| -> Vec<String> {
+            names[..count].iter().map(|name| format!("{loader}:{name}")).collect()
+        };
+        assert_eq!(special, [names("ipxe.efi", 5), names("arm64.efi", 3)].concat());
+        // All other cases of a signed loader have Secure Boot as well.
+        let secure = |case: &&Case| case.secure_boot == Some(EnrolledKeys::Own);
+        let names: Vec<&str> = found.iter().filter(secure).map(|case| case.name.as_str()).collect();
+        for name in ["snponly.efi", "ipxe.efi", "sites/a/ipxe.efi", "ipxe.efi:no-script"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        assert!(!names.contains(&"ipxe.pxe"));
     }
 
     #[test]

@@ -67,6 +67,12 @@ pub struct TestTool {
     pub sha256: String,
 }
 
+impl From<&Tool> for TestTool {
+    fn from(tool: &Tool) -> Self {
+        Self { name: tool.name.clone(), version: tool.version.clone(), sha256: tool.sha256.to_string() }
+    }
+}
+
 /// Returns `path`, a list of folders as in `PATH`, with the folders of programs for root appended.
 #[must_use]
 pub fn search_path(path: &str) -> String {
@@ -179,12 +185,7 @@ impl TestTools {
             modules: None,
             busybox: busybox.cloned().unwrap_or_else(|| file("busybox")),
         };
-        let part = |tool: &Tool| TestTool {
-            name: tool.name.clone(),
-            version: tool.version.clone(),
-            sha256: tool.sha256.to_string(),
-        };
-        let mut versions: Vec<TestTool> = tools.iter().map(part).collect();
+        let mut versions: Vec<TestTool> = tools.iter().map(TestTool::from).collect();
         let mut machines = BTreeMap::new();
         for platform in platforms {
             let machine = if is_pc(*platform) {
@@ -192,7 +193,7 @@ impl TestTools {
             } else {
                 let found = other_machine(*platform, images, path, cache, progress)?;
                 found.map(|(machine, tools)| {
-                    versions.extend(tools.iter().map(part));
+                    versions.extend(tools.iter().map(TestTool::from));
                     machine
                 })
             };
@@ -279,7 +280,7 @@ pub fn servers(network: &TestNetwork) -> Vec<Need> {
 }
 
 /// Returns the variables that belong to a UEFI's code, a file beside it; those without keys for Secure Boot.
-fn variables(code: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn variables(code: &Utf8Path) -> Utf8PathBuf {
     let name = code.file_name().unwrap_or_default();
     code.with_file_name(name.replace("CODE", "VARS").replace("-code", "-vars").replace(".secboot", ""))
 }
@@ -322,6 +323,8 @@ mod tests {
             ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
             ("/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF32_VARS_4M.fd"),
             ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+            ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+            ("/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
         ] {
             assert_eq!(variables(Utf8Path::new(code)), vars);
         }

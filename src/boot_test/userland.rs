@@ -14,20 +14,27 @@ pub const COMMAND_LINE: &str = "netboot-loaders: command line: ";
 pub const HOST_NAME: &str = "netboot-loaders: host name: ";
 /// Prefix of a URL on the command line and the SHA-256 of what was fetched from it.
 pub const FETCHED: &str = "netboot-loaders: fetched: ";
+/// Prefix of the state of Secure Boot: `on`, `off`, or `unknown`.
+pub const SECURE_BOOT: &str = "netboot-loaders: Secure Boot: ";
 
 /// Returns the initramfs as an uncompressed cpio archive in the "newc" format. It prints `nonce` on the serial console
-/// and on the screen. With `drivers`, it also uses the network.
+/// and on the screen. With `drivers`, it also uses the network; with `secure_boot`, it also reports the state of that.
 ///
 /// # Errors
 ///
 /// [`fs::Error`] if busybox cannot be read.
-pub fn initramfs(busybox: &Utf8Path, nonce: &str, drivers: Option<&Drivers>) -> Result<Vec<u8>, fs::Error> {
+pub fn initramfs(
+    busybox: &Utf8Path,
+    nonce: &str,
+    drivers: Option<&Drivers>,
+    secure_boot: bool,
+) -> Result<Vec<u8>, fs::Error> {
     let mut archive = Cpio::default();
-    for folder in ["bin", "dev", "etc", "modules", "proc"] {
+    for folder in ["bin", "dev", "etc", "modules", "proc", "sys"] {
         archive.add(folder, FOLDER | 0o755, b"");
     }
     archive.add("bin/busybox", FILE | 0o755, &fs::read(busybox)?);
-    archive.add("init", FILE | 0o755, init(nonce, drivers).as_bytes());
+    archive.add("init", FILE | 0o755, init(nonce, drivers, secure_boot).as_bytes());
     archive.add("bin/lease", FILE | 0o755, LEASE.as_bytes());
     for (name, content) in drivers.iter().flat_map(|drivers| drivers.iter()) {
         archive.add(&format!("modules/{name}"), FILE | 0o644, content);
@@ -57,8 +64,9 @@ esac
 
 /// Returns the text of `init`. It powers off without waiting: the machine is configured to stay in place after that, so
 /// that its screen can be captured. It writes to the serial port whatever consoles the command line names.
-fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
+fn init(nonce: &str, drivers: Option<&Drivers>, secure_boot: bool) -> String {
     let network = drivers.map(network).unwrap_or_default();
+    let secure_boot = if secure_boot { state_of_secure_boot() } else { String::new() };
     format!(
         "#!/bin/busybox sh\n\
          busybox=/bin/busybox\n\
@@ -76,9 +84,31 @@ fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
          $busybox printf '\\033[2J\\033[H' > /dev/tty0\n\
          say\n\
          say \"{REACHED}{nonce}\"\n\
+         {secure_boot}\
          say \"{COMMAND_LINE}$line\"\n\
          {network}\
          $busybox poweroff -f\n"
+    )
+}
+
+/// Returns the part of `init` that reports the state of Secure Boot: as the kernel's log has it, or the firmware's own
+/// variable, if the kernel can read variables without a module.
+fn state_of_secure_boot() -> String {
+    format!(
+        "variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c\n\
+         $busybox mount -t sysfs sys /sys\n\
+         $busybox mount -t efivarfs efivarfs /sys/firmware/efi/efivars 2> /dev/null\n\
+         secure=unknown\n\
+         # Four bytes of attributes, and the value.\n\
+         [ ! -e $variable ] || case $($busybox od -A n -t u1 -j 4 -N 1 $variable) in\n\
+         *1) secure=on ;;\n\
+         *0) secure=off ;;\n\
+         esac\n\
+         case $($busybox dmesg) in\n\
+         *'ecure boot enabled'*) secure=on ;;\n\
+         *'ecure boot disabled'*) secure=off ;;\n\
+         esac\n\
+         say \"{SECURE_BOOT}$secure\"\n"
     )
 }
 
@@ -170,24 +200,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let busybox = Utf8Path::from_path(folder.path()).unwrap().join("busybox");
         fs::write_new(&busybox, b"odd length", 0o755).unwrap();
-        let entries = entries(&initramfs(&busybox, "abc", None).unwrap());
+        let entries = entries(&initramfs(&busybox, "abc", None, false).unwrap());
         let names: Vec<&str> = entries.iter().map(|(name, _, _)| name.as_str()).collect();
-        assert_eq!(names, ["bin", "dev", "etc", "modules", "proc", "bin/busybox", "init", "bin/lease", "TRAILER!!!"]);
-        assert_eq!((entries[0].1, entries[5].1, entries[5].2), (0o040_755, 0o100_755, 10));
+        assert_eq!(
+            names,
+            ["bin", "dev", "etc", "modules", "proc", "sys", "bin/busybox", "init", "bin/lease", "TRAILER!!!"]
+        );
+        assert_eq!((entries[0].1, entries[6].1, entries[6].2), (0o040_755, 0o100_755, 10));
     }
 
     #[test]
     fn init_says_the_nonce_and_ends() {
-        let init = init("0123", None);
+        let init = init("0123", None, false);
         assert!(init.starts_with("#!/bin/busybox sh\n"));
         assert!(init.contains("say \"netboot-loaders: userland 0123\"\n"));
         assert!(init.ends_with("$line\"\n$busybox poweroff -f\n"), "{init}");
     }
 
     #[test]
+    fn the_state_of_secure_boot_comes_before_the_command_line() {
+        let init = init("0123", None, true);
+        let (state, line) = (init.find("Secure Boot: $secure\"\n").unwrap(), init.find("command line: ").unwrap());
+        assert!(state < line, "{init}");
+    }
+
+    #[test]
     fn with_drivers_it_goes_on_the_network() {
         let drivers: Drivers = [("a.ko".to_owned(), vec![1]), ("b.ko".to_owned(), vec![2])].into();
-        let init = init("0123", Some(&drivers));
+        let init = init("0123", Some(&drivers), false);
         assert!(init.contains("\nfor module in a.ko b.ko; do $busybox insmod /modules/$module; done\n"), "{init}");
         assert!(init.contains("$busybox udhcpc "), "{init}");
     }

@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::boot_test::case::EnrolledKeys;
 use crate::boot_test::expected_console::expectation;
 use crate::boot_test::loaders::Program;
 use crate::boot_test::network::TestNetwork;
-use crate::boot_test::samples::{ipxe, syslinux};
+use crate::boot_test::samples::{ipxe, signed, syslinux};
 use crate::boot_test::scenario::NONCE_ARGUMENT;
 use crate::loader::medium::Medium;
 
@@ -278,4 +279,102 @@ fn a_machine_with_a_medium_must_not_fetch_a_loader() {
     let off = BootEvent::Stopped(Stop::PoweredOff);
     assert!(at_last(&case, &[off]).contains("switched itself off"));
     fails(&case, &[leased(), console_output("No bootable device.\n")], "the loader gave up");
+}
+
+/// Returns a case with Secure Boot that has this outcome.
+fn secure(keys: EnrolledKeys, refusal: Refusal) -> Case {
+    signed("ipxe.efi", keys, Aim::Refused(refusal))
+}
+
+/// What OVMF says of a loader that it may not start, in pieces and in the middle of other messages.
+fn denied() -> Vec<BootEvent> {
+    vec![
+        console_output("BdsDxe: loading Boot0001 \"UEFI PXEv4 (MAC:525400123456)\" from PciRoot(0x0)/Pci(0x3,0x0)\n"),
+        console_output("BdsDxe: failed to load Boot0001 \"UEFI PXEv4 (MAC:525400123456)\" from PciRoot(0x0)/Pci(0x3,0"),
+        console_output("x0)/MAC(525400123456,0x1)/IPv4(0.0.0.0,0x0,DHCP,0.0.0.0,0.0.0.0,0.0.0.0): Access De"),
+        console_output("nied\n\n>>Start PXE over IPv6."),
+    ]
+}
+
+#[test]
+fn the_firmware_refuses_a_loader_that_was_fetched_and_does_not_run() {
+    for refusal in [Refusal::Tampered, Refusal::Unsigned] {
+        let case = secure(EnrolledKeys::Own, refusal);
+        let fetched = vec![leased(), sent("boot-test/ipxe.efi")];
+        let (reactions, phases) = watch(&case, &[fetched.clone(), denied()].concat());
+        assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+        assert_eq!(phases, [Phase::Address, Phase::Loader]);
+        // The server's log can be read after the console.
+        let (reactions, _) = watch(&case, &[vec![leased()], denied(), vec![sent("boot-test/ipxe.efi")]].concat());
+        assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+        // The loader of the tree is another one, and so is whatever the firmware does not find.
+        assert_eq!(watch(&case, &[vec![leased(), sent("ipxe.efi")], denied()].concat()).0, []);
+        let missing = console_output("BdsDxe: failed to load Boot0001 \"UEFI PXEv4\": Not Found\n");
+        let later = console_output("BdsDxe: failed to start Boot0002 \"UEFI\": Access Denied\n");
+        assert_eq!(watch(&case, &[fetched, vec![missing, later]].concat()).0, []);
+    }
+}
+
+#[test]
+fn a_loader_that_runs_was_not_refused() {
+    let fetched = [leased(), sent("boot-test/ipxe.efi")];
+    let banner = [console_output("iPXE initialising dev"), console_output("ices...ok\n")];
+    let named = [console_output("ACME 1.0 -- Open Source Network Boot Firmware")];
+    let script = [asked(WebServerRole::Other, "http://192.0.2.2/boot.ipxe", 200)];
+    for (refusal, wanted) in [(Refusal::Tampered, "with a byte changed"), (Refusal::Unsigned, "without its signature")]
+    {
+        let case = secure(EnrolledKeys::Own, refusal);
+        for runs in [&banner[..], &named, &script] {
+            fails(&case, &[&fetched, runs, &denied()[..0]].concat(), &format!("Secure Boot started a loader {wanted}"));
+        }
+    }
+    let shim = [leased(), sent("shimx64.efi"), sent("grubx64.efi")];
+    let case = secure(EnrolledKeys::Microsoft, Refusal::NoMok);
+    fails(&case, &[&shim[..], &banner].concat(), "shim started a loader whose key it does not know");
+}
+
+#[test]
+fn shim_says_that_it_does_not_know_the_key() {
+    let case = secure(EnrolledKeys::Microsoft, Refusal::NoMok);
+    let words =
+        console_output("Fetching Netboot Image grubx64.efi\n+---+| ERROR |\n| Verification failed: (0x1A) Secu");
+    let whole = [leased(), sent("shimx64.efi"), sent("grubx64.efi"), words.clone()];
+    assert_eq!(watch(&case, &whole).0, []);
+    let whole = [&whole[..], &[console_output("rity Violation |\n")]].concat();
+    assert_eq!(watch(&case, &whole).0, [Reaction::Done(Verdict::Passed)]);
+    // Without the loader, shim has refused something else.
+    let without: Vec<BootEvent> = whole.into_iter().filter(|what| *what != sent("grubx64.efi")).collect();
+    assert_eq!(watch(&case, &without).0, []);
+}
+
+#[test]
+fn a_kernel_without_a_signature_is_fetched_and_not_started() {
+    let case = secure(EnrolledKeys::Own, Refusal::UnsignedKernel);
+    let error = console_output("Could not boot: Error 0x7f04818f (https://ipxe.org/7f04818f)\n");
+    let (reactions, _) = watch(&case, &[until_kernel("ipxe.efi"), vec![error.clone()]].concat());
+    assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+    assert_eq!(watch(&case, &[leased(), sent("ipxe.efi"), leased(), error]).0, []);
+    // EFI_NOT_FOUND is another error.
+    let other = console_output("Could not boot: Error 0x7f04818e (https://ipxe.org/7f04818e)\n");
+    assert_eq!(watch(&case, &[until_kernel("ipxe.efi"), vec![other]].concat()).0, []);
+    let linux = console_output("[    0.000000] Linux version 6.1.0\n");
+    fails(&case, &[until_kernel("ipxe.efi"), vec![linux]].concat(), "Secure Boot started a kernel without a signature");
+    fails(&case, &[until_kernel("ipxe.efi"), userland("")].concat(), "Secure Boot started a kernel");
+}
+
+#[test]
+fn a_signed_loader_boots_only_with_secure_boot_on() {
+    let case = signed("ipxe.efi", EnrolledKeys::Own, Aim::Userland);
+    let userland = |state: &str| {
+        let text = format!("netboot-loaders: userland {NONCE}\nnetboot-loaders: Secure Boot: {state}\n");
+        let line = format!("netboot-loaders: command line: {NONCE_ARGUMENT}{NONCE}\n");
+        vec![console_output(&text), console_output(&line), BootEvent::Stopped(Stop::PoweredOff)]
+    };
+    let (reactions, _) = watch(&case, &[until_kernel("ipxe.efi"), userland("on")].concat());
+    assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+    assert_eq!(expectation(&case), "boots Linux over HTTP, with Secure Boot on");
+    fails(&case, &[until_kernel("ipxe.efi"), userland("off")].concat(), "says that Secure Boot is `off`, wanted `on`");
+    let shim = signed("ipxe.efi", EnrolledKeys::MicrosoftAndMok, Aim::Userland);
+    let events = [vec![leased(), sent("shimx64.efi")], until_kernel("grubx64.efi"), userland("on")];
+    assert_eq!(watch(&shim, &events.concat()).0, [Reaction::Done(Verdict::Passed)]);
 }

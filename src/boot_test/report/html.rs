@@ -69,6 +69,7 @@ fn card(report: &BootReport, case: &CaseReport) -> Value {
         "id": paths::evidence_of(&case.name).file_name(),
         "firmware": case.platform.words(),
         "sha256": case.sha256,
+        "secure_boot": case.secure_boot,
         "expected": case.expected,
         "outcome": case.outcome,
         "reason": case.reason,

@@ -64,6 +64,9 @@ pub struct CaseReport {
     /// The machine's platform, named by its firmware.
     #[serde(rename = "firmware", serialize_with = "as_firmware")]
     pub platform: Platform,
+    /// Whether the machine had Secure Boot on. Where Linux was to boot, userland has reported that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secure_boot: bool,
     /// Description of the expected outcome.
     pub expected: String,
     /// Actual outcome.
@@ -192,6 +195,7 @@ impl CaseReport {
             sha256: case.loader.sha256.to_string(),
             site: case.loader.site.clone(),
             platform: case.loader.platform,
+            secure_boot: case.secure_boot.is_some(),
             expected: expectation(case),
             outcome: CaseOutcome::Skipped,
             reason: Some(reason),

@@ -17,7 +17,7 @@ impl Pages {
     }
 
     /// Returns the content at `url` of `server`.
-    pub(super) fn get(&self, server: WebServerRole, url: &str) -> Option<&Arc<[u8]>> {
+    pub(in crate::boot_test) fn get(&self, server: WebServerRole, url: &str) -> Option<&Arc<[u8]>> {
         self.0.get(&(server, url.to_owned()))
     }
 

@@ -18,6 +18,7 @@ use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::{DhcpSetup, HttpSetup, MAC, TestNetwork, Tls};
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::json::{BootReport, CaseOutcome, CaseReport, first_line, to_seconds};
+use netboot_loaders::boot_test::secure_tools::SecureMachines;
 use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::tools::{self, GuestImages, TestTools};
 use netboot_loaders::boot_test::web::nginx::SERVED;
@@ -70,11 +71,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let tools = tools_for(&cases, args, &network, host)?;
+    let secure = secure_machines(&cases, args, &tools, host)?;
     // From here on, this process has a network of its own and no access to any other.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
     let request = BootTestRequest {
         tools: &tools,
+        secure: &secure,
         network,
         selection: &selection,
         intent: &intent,
@@ -124,6 +127,25 @@ fn tools_for(cases: &[Case], args: &BootTest, network: &TestNetwork, host: &Host
         }
     }
     Ok(tools)
+}
+
+/// Finds what the `cases` with Secure Boot need, and installs it on request. What is lacking is said where a case is
+/// skipped.
+fn secure_machines(
+    cases: &[Case],
+    args: &BootTest,
+    tools: &TestTools,
+    host: &Host<'_>,
+) -> Result<SecureMachines, Failure> {
+    let secure = cases.iter().filter(|case| case.secure_boot.is_some());
+    let platforms: BTreeSet<Platform> = secure.map(|case| case.loader.platform).collect();
+    if args.install_deps {
+        let firmware = platforms.iter().filter_map(|platform| needs::secure_firmware(*platform));
+        let shim = cases.iter().filter(|case| case.needs_shim()).find_map(|case| needs::shim(case.loader.platform));
+        install::missing(&firmware.chain(shim).collect::<Vec<_>>(), host)?;
+    }
+    let found = SecureMachines::find(&host.path, &platforms, tools, &host.cache()?, host.ui);
+    Ok(found.map_err(build_loaders::Error::from)?)
 }
 
 /// Returns where loaders should boot from, as far as the project defines it.
@@ -194,7 +216,14 @@ fn list(cases: &[Case], network: &TestNetwork, host: &Host<'_>) {
     }
     let objects: Vec<_> = cases
         .iter()
-        .map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.loader.platform.firmware() }))
+        .map(|case| {
+            let (loader, firmware) = (&case.loader.path, case.loader.platform.firmware());
+            let mut object = json!({ "name": case.name, "loader": loader, "firmware": firmware });
+            if case.secure_boot.is_some() {
+                object["secure-boot"] = true.into();
+            }
+            object
+        })
         .collect();
     host.ui.answer(&text, json!({ "cases": objects }));
 }

@@ -320,6 +320,7 @@ fn case(outcome: CaseOutcome, reason: Option<&str>) -> CaseReport {
         sha256: "0123456789abcdef".repeat(4),
         site: None,
         platform: Platform::EfiX64,
+        secure_boot: true,
         expected: "reaches userland through http://192.0.2.1/a/rather/long/address/without/a/space/boot.ipxe".into(),
         outcome,
         reason: reason.map(ToOwned::to_owned),

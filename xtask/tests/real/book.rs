@@ -499,7 +499,7 @@ impl World {
 /// Starts a server in place of all publishers, whose images of an operating system boot.
 fn publish(world: &Utf8Path, tools: &MachineTools) -> TestServer {
     let kernel = std::fs::read(&tools.kernel).unwrap();
-    let initramfs = userland::initramfs(&tools.busybox, NONCE, None).unwrap();
+    let initramfs = userland::initramfs(&tools.busybox, NONCE, None, false).unwrap();
     let image = move |name: &str, size: usize| match name {
         "kernel.x86_64" => kernel.clone(),
         "initramfs.x86_64.img" => initramfs.clone(),

@@ -12,6 +12,7 @@ mod pins;
 mod recipes;
 mod reproduce;
 mod secure;
+mod secure_boot;
 mod stamp;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             entries::tests(),
             cards::tests(),
             secure::tests(),
+            secure_boot::tests(),
             book::tests(),
         ],
     )

@@ -17,6 +17,13 @@ impl EfiGuid {
         Self(bytes)
     }
 
+    /// Namespace of the variables that the UEFI specification defines (`EFI_GLOBAL_VARIABLE`).
+    pub const GLOBAL: Self = Self::new(0x8be4df61_93ca_11d2_aa0d_00e098032b8c);
+    /// Namespace of `db` and `dbx` (`EFI_IMAGE_SECURITY_DATABASE_GUID`).
+    pub const DATABASE: Self = Self::new(0xd719b2cb_3d3a_4596_a3bc_dad00e67656f);
+    /// Namespace of the variables of `shim`, a loader that Microsoft has signed for each distribution.
+    pub const SHIM: Self = Self::new(0x605dab50_e046_4300_abb6_3dd810dd8b23);
+
     /// Returns the bytes in a variable.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

@@ -23,10 +23,6 @@ closed_set! {
     }
 }
 
-/// Namespace of the variables that UEFI itself defines (`EFI_GLOBAL_VARIABLE`).
-const GLOBAL: EfiGuid = EfiGuid::new(0x8be4df61_93ca_11d2_aa0d_00e098032b8c);
-/// Namespace of the lists of trusted and of revoked signatures (`EFI_IMAGE_SECURITY_DATABASE_GUID`).
-const DATABASE: EfiGuid = EfiGuid::new(0xd719b2cb_3d3a_4596_a3bc_dad00e67656f);
 /// Type of the signature (`EFI_CERT_TYPE_PKCS7_GUID`).
 const PKCS7: EfiGuid = EfiGuid::new(0x4aafd29d_68df_49ee_8aa9_347d375665a7);
 
@@ -39,8 +35,8 @@ const REVISION_AND_TYPE: [u16; 2] = [0x0200, 0x0ef1];
 impl KeyVariable {
     const fn namespace(self) -> EfiGuid {
         match self {
-            Self::Platform | Self::KeyExchange => GLOBAL,
-            Self::Trusted => DATABASE,
+            Self::Platform | Self::KeyExchange => EfiGuid::GLOBAL,
+            Self::Trusted => EfiGuid::DATABASE,
         }
     }
 

@@ -196,6 +196,7 @@ pub fn check() -> Vec<Need> {
     needs.push(SSH_SERVER);
     needs.extend([GPGV, GPG]);
     needs.extend(other_machine(Platform::EfiArm64).into_iter().flatten());
+    needs.extend([secure_firmware(Platform::EfiX64), shim(Platform::EfiX64)].into_iter().flatten());
     needs.extend([of_tests(), of_the_book()].concat());
     needs
 }
@@ -411,6 +412,50 @@ pub fn boot_test() -> Vec<Need> {
             test: Probe::Static(&["busybox", "busybox.static", "busybox-static"]),
         },
     ]
+}
+
+/// Returns the need of machines of `platform` with Secure Boot: a UEFI that has it. `None` if there is no such machine.
+#[must_use]
+pub fn secure_firmware(platform: Platform) -> Option<Need> {
+    let (name, packages, paths): (_, _, &'static [&'static str]) = match platform {
+        Platform::EfiX64 => (
+            "ovmf with Secure Boot",
+            ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64", "ovmf"],
+            &[
+                "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+                "/usr/share/OVMF/OVMF_CODE.secboot.fd",
+                "/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd",
+                "/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd",
+                "/usr/share/qemu/ovmf-x86_64-smm-code.bin",
+            ],
+        ),
+        Platform::EfiIa32 => {
+            let [_, Need { packages, test: Probe::File(paths), .. }] = other_machine(platform)? else { return None };
+            ("firmware for i386 with Secure Boot", packages, paths)
+        }
+        // Debian's has Secure Boot, of which this name tells.
+        Platform::EfiArm64 => (
+            "firmware for arm64 with Secure Boot",
+            ["qemu-efi-aarch64", "", "", "", ""],
+            &["/usr/share/AAVMF/AAVMF_CODE.ms.fd"],
+        ),
+        _ => return None,
+    };
+    let purpose = "refuses loaders without a trusted signature";
+    Some(Need { name, purpose, packages, test: Probe::File(paths) })
+}
+
+/// Returns the need of machines of `platform` whose firmware trusts Microsoft's keys only; `None` if a PC's distribution
+/// has no such program.
+#[must_use]
+pub fn shim(platform: Platform) -> Option<Need> {
+    let need = Need {
+        name: "shim",
+        purpose: "is signed by Microsoft, and starts signed loaders",
+        packages: ["shim-signed", "shim-x64", "", "", ""],
+        test: Probe::File(&["/usr/lib/shim/shimx64.efi.signed", "/boot/efi/EFI/fedora/shimx64.efi"]),
+    };
+    (platform == Platform::EfiX64).then_some(need)
 }
 
 /// The name of the need for nginx.

@@ -152,7 +152,13 @@ impl Lane<'_> {
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
         let _machine = Machine::start(
-            MachineSetup { platform, nics: NicSetup::Single, nic: NicModel::default(), boot_source: offer.boot_source },
+            MachineSetup {
+                platform,
+                nics: NicSetup::Single,
+                nic: NicModel::default(),
+                boot_source: offer.boot_source,
+                secure_boot: false,
+            },
             machine_of(tools, platform)?,
             Accelerator::Tcg,
             folder,
