@@ -67,7 +67,9 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
         let mut found = of_file(file);
         if file.ipxe.is_some() && file.kind == FileKind::EfiApplication && is_signed(&tree.root.join(&file.path)) {
             let signer = signer_of(&tree.read(&file.path, &file.content())?);
-            found.iter_mut().for_each(|loader| loader.signer.clone_from(&signer));
+            for loader in &mut found {
+                loader.signer.clone_from(&signer);
+            }
         }
         loaders.extend(found);
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
