@@ -1,13 +1,8 @@
 //! Secure Boot: real signed loaders in machines with keys of their own, and with Microsoft's, shim and a MOK.
 
-use std::process::Command;
-
-use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
-use netboot_loaders::base::fs;
-use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -60,10 +55,10 @@ fn i386(real: &Real) -> Result<(), String> {
 /// Runs `cases` of a signed `loader`, which have to pass, and checks that the report says that Secure Boot was on.
 fn boots(real: &Real, loader: &str, cases: &[&str], more: &[&str]) -> Result<(), String> {
     skip::machines()?;
-    let tree = signed_tree(real, loader)?;
+    signed_tree(real, loader)?;
     let special = |case: &&str| if case.is_empty() { loader.to_owned() } else { format!("{loader}:{case}") };
     let names: Vec<String> = cases.iter().map(special).collect();
-    let mut arguments = [&["boot-test", tree.as_str()], more].concat();
+    let mut arguments = [&["boot-test"], more].concat();
     arguments.extend(names.iter().flat_map(|name| ["--case", name]));
     let ran = CliOutput::from(real.command(&arguments).output().unwrap()).warned();
     // A host may lack shim, a signed kernel, or firmware with Secure Boot.
@@ -78,58 +73,18 @@ fn boots(real: &Real, loader: &str, cases: &[&str], more: &[&str]) -> Result<(),
     Ok(())
 }
 
-/// Builds a tree with `loader`, and returns the path of the same tree with a signature of a leaf key, which has the
-/// certificate of its authority with it.
-fn signed_tree(real: &Real, loader: &str) -> Result<Utf8PathBuf, String> {
-    skip::program("osslsigncode")?;
-    skip::program("openssl")?;
-    real.sites(&format!("[default]\nloaders = [\"{loader}\"]\nscript = \"root-path.ipxe\"\n"));
+/// Builds a tree with a signed `loader`, which has the certificate of its authority with it.
+fn signed_tree(real: &Real, loader: &str) -> Result<(), String> {
+    let sites = format!("[default]\nloaders = [\"{loader}\"]\nscript = \"root-path.ipxe\"\n");
+    let list = || CliOutput::from(real.command(&["boot-test", "--list"]).output().unwrap()).warned().stdout;
+    let secure_boot = real.secure_boot()?;
+    real.sites(&sites);
     real.build(&[]);
-    let list = |arguments: &[&str]| CliOutput::from(real.command(arguments).output().unwrap()).warned().stdout;
-    let unsigned = list(&["boot-test", "--list"]);
+    let unsigned = list();
     assert!(!unsigned.contains("Secure Boot") && !unsigned.contains(":tampered"), "{unsigned}");
-    let tree = real.project.join("signed");
-    if tree.exists() {
-        std::fs::remove_dir_all(&tree).unwrap();
-    }
-    for (path, _) in fs::walk(&real.tree()).unwrap() {
-        fs::write_atomic(&tree.join(&path), &real.read(path.as_str())).unwrap();
-    }
-    let file = tree.join(loader);
-    let before = fs::sha256(&file).unwrap();
-    sign(&real.project, &file);
-    record(&tree, before, fs::sha256(&file).unwrap());
-    let signed = list(&["boot-test", tree.as_str(), "--list"]);
+    real.sites(&format!("{sites}{secure_boot}"));
+    real.build(&[]);
+    let signed = list();
     assert!(signed.contains("with Secure Boot on") && signed.contains(":tampered"), "{signed}");
-    Ok(tree)
-}
-
-/// Signs the loader at `path`, with keys in `folder`.
-fn sign(folder: &Utf8Path, path: &Utf8Path) {
-    let script = "set -e
-        [ -f leaf.pem ] || {
-            openssl req -x509 -newkey rsa:2048 -nodes -days 9000 -subj '/CN=Loader CA' -keyout ca.key -out ca.pem
-            openssl req -newkey rsa:2048 -nodes -subj /CN=Loaders -keyout leaf.key -out leaf.csr
-            openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9000 -out leaf.pem
-        }
-        osslsigncode sign -h sha256 -time 1772812135 -certs leaf.pem -ac ca.pem -key leaf.key -in \"$1\" -out signed.efi
-        cat signed.efi > \"$1\"
-        rm signed.efi";
-    let output = Command::new("sh").args(["-c", script, "sh", path.as_str()]).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Writes the new digest and size of a loader into the records of `tree`.
-fn record(tree: &Utf8Path, old: (Sha256Digest, u64), new: (Sha256Digest, u64)) {
-    let path = tree.join("manifest.json");
-    let manifest = std::fs::read_to_string(&path).unwrap().replace(&old.0.to_string(), &new.0.to_string());
-    let size = |size: u64| format!("\"size\": {size},");
-    std::fs::write(&path, manifest.replace(&size(old.1), &size(new.1))).unwrap();
-    let sums = tree.join("SHA256SUMS");
-    let line = |line: &str| {
-        let (_, name) = line.split_once("  ").unwrap();
-        format!("{}  {name}\n", fs::sha256(&tree.join(name)).unwrap().0)
-    };
-    let lines: String = std::fs::read_to_string(&sums).unwrap().lines().map(line).collect();
-    std::fs::write(&sums, lines).unwrap();
+    Ok(())
 }
