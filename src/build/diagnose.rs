@@ -31,6 +31,13 @@ fn known(lines: &[&str]) -> Option<KnownFailure> {
     if find("lzma.h: No such file").is_some() || find("cannot find -llzma").is_some() {
         return Some(KnownFailure::new("liblzma's headers are missing", Subcommand::InstallDeps));
     }
+    for refusal in ["not permitted to be signed", "are missing a FILE_SECBOOT() declaration"] {
+        if let Some(line) = find(refusal) {
+            let help =
+                "leave out what turns it on: a configuration under vendor/ipxe-config, a patch, or `[secure-boot]`";
+            return Some(KnownFailure::new(line, help));
+        }
+    }
     if find("-Werror").is_some() {
         let warning = find("[-Werror").unwrap_or("the compiler warns");
         let finding = format!("a compiler warning stopped the build: {warning}");
@@ -72,6 +79,8 @@ mod tests {
             let help = known(&["  [BUILD] x", line]).unwrap().help;
             assert!(help.contains(&remedy), "{line}: {help:?}");
         }
+        let refused = known(&["This build includes files that are not permitted to be signed for UEFI Secure Boot"]);
+        assert!(format!("{refused:?}").contains("leave out what turns it on"), "{refused:?}");
         let other = known(&["config/local/general.h:3:2: error: #error no"]).unwrap();
         assert!(format!("{other:?}").contains("vendor/ipxe-config"), "{other:?}");
         assert_eq!(known(&["make: *** [x] Error 1"]), None);

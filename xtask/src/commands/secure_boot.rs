@@ -64,8 +64,9 @@ fn table(folder: &Utf8Path, passphrase: Option<&Utf8Path>, owner: &str) -> Resul
     let is_plain = |c: char| c.is_ascii_alphanumeric();
     let plain: String =
         owner.chars().map(|c| if is_plain(c) { c.to_ascii_lowercase() } else { '-' }).take(63).collect();
+    let plain = Some(plain.trim_matches('-')).filter(|plain| !plain.is_empty()).unwrap_or("loaders");
     let passphrase = passphrase.map(|path| ("passphrase-file", path.as_str()));
-    let named = [("certificate", certificate), ("sbat-name", &plain), ("key", key.as_str())];
+    let named = [("certificate", certificate), ("sbat-name", plain), ("key", key.as_str())];
     let mut table = "[secure-boot]\n".to_owned();
     for (name, value) in named.into_iter().chain(passphrase) {
         let value = Language::DoubleQuoted.quote(value);

@@ -224,12 +224,19 @@ fn what_is_wrong_in_the_table_is_told() -> Result<(), String> {
     project.write("vendor/pins.toml", &pins.replace("\"2.0.0\"", "\"1.21.1\""));
     project.sites(&keys.sites("\"ipxe.efi\"", KEY));
     says!(project, project.build(&[]), "too-old-for-secure-boot");
+    project.write("vendor/pins.toml", &pins);
+    project.sites(&keys.sites("\"ipxe.efi\", \"i386/snponly.efi\"", KEY));
+    let warned = project.build(&[]).warned().stderr;
+    assert!(
+        warned.contains("loaders for i386 stay without a signature: iPXE has no build for Secure Boot"),
+        "{warned}"
+    );
     Ok(())
 }
 
 fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), String> {
     let keys = Keys::make()?;
-    let project = keys.project("\"ipxe.efi\", \"snponly.efi\", \"i386/ipxe.efi\"", KEY);
+    let project = keys.project("\"ipxe.efi\", \"snponly.efi\", \"arm64/ipxe.efi\"", KEY);
     project.build(&[]).success();
     let tree = project.tree();
     let plain = keys.path("plain.efi");
@@ -240,7 +247,7 @@ fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), Str
          osslsigncode remove-signature -in {tree}/snponly.efi -out bare.efi
          osslsigncode sign -h sha256 -certs other.pem -key other.key -in bare.efi -out other-alone.efi
          cp other-alone.efi {tree}/snponly.efi
-         printf x | dd of={tree}/i386/ipxe.efi bs=1 seek=1500 conv=notrunc"
+         printf x | dd of={tree}/arm64/ipxe.efi bs=1 seek=1500 conv=notrunc"
     ));
     rewrite_manifest(&tree);
     says!(project, project.run(["verify"]), "loaders-that-are-signed-otherwise");

@@ -122,7 +122,7 @@ fn a_folder_has_keys_that_only_its_owner_can_read_and_a_chain_that_holds() -> Re
     next: `cp FOLDER/keys/loader.pem embed-scripts/`, and add this to embed-scripts/sites.toml:
       [secure-boot]
       certificate = "loader.pem"
-      sbat-name = "NAME"
+      sbat-name = "example-corp"
       key = "FOLDER/keys/loader.key"
     then enrol a machine as README.txt says
     keep ca.key where nothing is built or served; only a new loader.key needs it
@@ -293,7 +293,7 @@ fn a_new_leaf_is_of_the_same_authority_and_the_old_one_is_kept() -> Result<(), S
     FOLDER/keys: new loader.key and loader.pem below the same authority
       loader-SERIAL.key kept from before
       loader-SERIAL.pem kept from before
-    next: build the loaders again; no machine has to be enrolled again
+    next: copy loader.pem into embed-scripts, and build the loaders again; no machine has to be enrolled again
     ");
     let after = Project::files_of(&world.path("keys"));
     let content = |files: &[(Utf8PathBuf, Vec<u8>)], name: &str| {

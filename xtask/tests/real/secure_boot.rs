@@ -10,7 +10,6 @@ netboot_fixtures::tests! {
     x64,
     ; full:
     arm64,
-    i386,
 }
 
 /// What Secure Boot must refuse in machines with keys of their own.
@@ -45,11 +44,6 @@ fn arm64(real: &Real) -> Result<(), String> {
         skip::program(name)?;
     }
     boots(real, "arm64/ipxe.efi", &[&[""][..], &REFUSALS].concat(), &["--install-deps"])
-}
-
-fn i386(real: &Real) -> Result<(), String> {
-    skip::program("apt-get")?;
-    boots(real, "i386/ipxe.efi", &[&[""][..], &REFUSALS].concat(), &["--install-deps"])
 }
 
 /// Runs `cases` of a signed `loader`, which have to pass, and checks that the report says that Secure Boot was on.

@@ -71,7 +71,7 @@ impl IpxeConfig {
     /// Returns what the SBAT section of loaders for `platform` says, if they are built for Secure Boot.
     #[must_use]
     pub fn sbat(&self, platform: Platform) -> Option<&Sbat> {
-        self.secure_boot.as_ref().filter(|_| platform != Platform::Bios)
+        self.secure_boot.as_ref().filter(|_| platform.has_secure_boot())
     }
 
     /// Returns the folder below `src/` that iPXE's makefile uses for the output for `platform`.

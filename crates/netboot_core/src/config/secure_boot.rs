@@ -1,5 +1,6 @@
 //! The table `[secure-boot]` of `sites.toml`: UEFI loaders are built for Secure Boot, and signed.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,6 +14,7 @@ use super::toml::{Located, Table};
 use super::trust;
 use crate::base::diagnostic::{Diagnostic, Location};
 use crate::loader::signature::SigningCertificate;
+use crate::loader::target::Platform;
 use crate::printable::printable;
 
 /// Version of iPXE since which it can be built for Secure Boot.
@@ -68,6 +70,19 @@ impl SecureBoot {
                 .help("have another one made; machines need no new enrolment if its issuer is enrolled")
         };
         ended.map(warning).collect()
+    }
+
+    /// Returns warnings about loaders for `platforms` that stay without a signature.
+    pub(super) fn unsigned(&self, platforms: &BTreeSet<Platform>) -> Vec<Diagnostic> {
+        let unsigned = |it: &&Platform| **it != Platform::Bios && !it.has_secure_boot();
+        let warning = |platform: &Platform| {
+            let message = format!(
+                "loaders for {} stay without a signature: iPXE has no build for Secure Boot there",
+                platform.arch()
+            );
+            self.location.finding(message, "switch Secure Boot off on these machines")
+        };
+        platforms.iter().filter(unsigned).map(warning).collect()
     }
 
     /// Reads `table`.

@@ -114,6 +114,7 @@ impl Sites {
             let loaders = default.iter().chain(&sites).flat_map(|site| site.loaders.iter());
             let platforms: BTreeSet<Platform> = loaders.map(|loader| loader.platform()).collect();
             warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
+            warnings.extend(secure_boot.iter().flat_map(|it| it.unsigned(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
             warnings.extend(secure.iter().flat_map(|(location, arch)| https_warnings(location, *arch, &lacking)));

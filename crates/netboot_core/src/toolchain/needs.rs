@@ -429,10 +429,6 @@ pub fn secure_firmware(platform: Platform) -> Option<Need> {
                 "/usr/share/qemu/ovmf-x86_64-smm-code.bin",
             ],
         ),
-        Platform::EfiIa32 => {
-            let [_, Need { packages, test: Probe::File(paths), .. }] = other_machine(platform)? else { return None };
-            ("firmware for i386 with Secure Boot", packages, paths)
-        }
         // Debian's has Secure Boot, of which this name tells.
         Platform::EfiArm64 => (
             "firmware for arm64 with Secure Boot",
