@@ -76,18 +76,18 @@ fn manifest(project: &Project) -> Manifest {
 
 fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
     let keys = Keys::make()?;
-    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\", \"arm64/snponly.efi\"", KEY);
+    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\", \"snponly.efi\"", KEY);
     let stamped = |of: &Project| of.build(&[]).success().stdout;
     assert!(stamped(&project).contains(" 3 loaders stamped, 0 kept"));
     let of = |path: &str| manifest(&project).files.into_iter().find(|file| file.path == path).unwrap();
     assert_eq!(of("ipxe.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/ipxe.efi");
-    assert_eq!(of("arm64/snponly.efi").ipxe.unwrap().target, "bin-arm64-efi-sb/snponly.efi");
+    assert_eq!(of("snponly.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/snponly.efi");
     assert_eq!(of("ipxe.pxe").ipxe.unwrap().target, "bin/ipxe.pxe");
     assert!(of("ipxe.efi").authenticode_sha256.is_some() && of("ipxe.pxe").authenticode_sha256.is_none());
     assert_eq!(manifest(&project).secure_boot.unwrap().signer, "CN=Loaders");
     let lists: Vec<_> =
         manifest(&project).files.into_iter().filter(|file| file.path.starts_with("linked-objects")).collect();
-    assert!(lists.iter().any(|list| list.path == "linked-objects/default/sb/arm64/snponly.efi.txt"), "{lists:?}");
+    assert!(lists.iter().any(|list| list.path == "linked-objects/default/sb/snponly.efi.txt"), "{lists:?}");
     for signer in ["ca.pem", "leaf.pem"] {
         let verified = project.run(["verify", "--signer", keys.path(signer).as_str()]).success().stdout;
         assert!(verified.contains("\nsigned by CN=Loaders, issued by CN=Loader CA, until "), "{verified}");
@@ -95,7 +95,7 @@ fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
     let error = project.run(["verify", "--signer", keys.path("other.pem").as_str()]).error(8);
     assert!(error.contains("  `ipxe.efi` is signed by `CN=Loaders`, wanted `CN=Other`\n"), "{error}");
     assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept"));
-    let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"arm64/snponly.efi\"", KEY);
+    let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"snponly.efi\"", KEY);
     project.sites(&format!("{sites}[site.a]\n"));
     // A site with the same script has the same bytes.
     assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept, 3 hard links to others"));
@@ -228,7 +228,7 @@ fn what_is_wrong_in_the_table_is_told() -> Result<(), String> {
     project.sites(&keys.sites("\"ipxe.efi\", \"i386/snponly.efi\"", KEY));
     let warned = project.build(&[]).warned().stderr;
     assert!(
-        warned.contains("loaders for i386 stay without a signature: iPXE has no build for Secure Boot"),
+        warned.contains("loaders for i386 stay without a signature: the pinned iPXE has no build for Secure Boot"),
         "{warned}"
     );
     Ok(())
@@ -236,7 +236,7 @@ fn what_is_wrong_in_the_table_is_told() -> Result<(), String> {
 
 fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), String> {
     let keys = Keys::make()?;
-    let project = keys.project("\"ipxe.efi\", \"snponly.efi\", \"arm64/ipxe.efi\"", KEY);
+    let project = keys.project("\"ipxe.efi\", \"snponly.efi\", \"ipxe-legacy.efi\"", KEY);
     project.build(&[]).success();
     let tree = project.tree();
     let plain = keys.path("plain.efi");
@@ -247,7 +247,7 @@ fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), Str
          osslsigncode remove-signature -in {tree}/snponly.efi -out bare.efi
          osslsigncode sign -h sha256 -certs other.pem -key other.key -in bare.efi -out other-alone.efi
          cp other-alone.efi {tree}/snponly.efi
-         printf x | dd of={tree}/arm64/ipxe.efi bs=1 seek=1500 conv=notrunc"
+         printf x | dd of={tree}/ipxe-legacy.efi bs=1 seek=1500 conv=notrunc"
     ));
     rewrite_manifest(&tree);
     says!(project, project.run(["verify"]), "loaders-that-are-signed-otherwise");

@@ -8,8 +8,6 @@ use serde_json::Value;
 netboot_fixtures::tests! {
     with sources;
     x64,
-    ; full:
-    arm64,
 }
 
 /// What Secure Boot must refuse in machines with keys of their own.
@@ -37,13 +35,6 @@ fn x64(real: &Real) -> Result<(), String> {
     let (fetching, reason) = ("Fetching Netboot Image grubx64.efi\n", "Verification failed: (0x1A) Security Violation");
     assert!(shim.split_once(fetching).is_some_and(|(_, rest)| rest.contains(reason)), "{shim}");
     Ok(())
-}
-
-fn arm64(real: &Real) -> Result<(), String> {
-    for name in ["qemu-system-aarch64", "aarch64-linux-gnu-gcc", "apt-get"] {
-        skip::program(name)?;
-    }
-    boots(real, "arm64/ipxe.efi", &[&[""][..], &REFUSALS].concat(), &["--install-deps"])
 }
 
 /// Runs `cases` of a signed `loader`, which have to pass, and checks that the report says that Secure Boot was on.

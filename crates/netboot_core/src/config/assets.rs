@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use netboot_script::Feature;
 
-use super::ipxe_config::{self, IpxeConfig, Sbat};
+use super::ipxe_config::{self, IpxeConfig, SecureBuild};
 use super::pins::{IpxePin, Pins};
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
@@ -50,8 +50,8 @@ pub(super) struct Assets<'p> {
     project: &'p ProjectPaths,
     /// What media are made with.
     pins: &'p Pins,
-    /// What UEFI loaders say of themselves, if they are built for Secure Boot.
-    pub sbat: Option<Sbat>,
+    /// How UEFI loaders are built for Secure Boot, if they are.
+    pub secure_boot: Option<SecureBuild>,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
@@ -81,7 +81,7 @@ impl<'p> Assets<'p> {
         Self {
             project,
             pins,
-            sbat: None,
+            secure_boot: None,
             templates: BTreeMap::new(),
             configs: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -251,7 +251,7 @@ impl<'p> Assets<'p> {
         }
         self.trusted += bytes;
         let trust = trust.into_iter().collect::<Option<_>>()?;
-        let config = Arc::new(IpxeConfig { trust, secure_boot: self.sbat.clone(), ..config? });
+        let config = Arc::new(IpxeConfig { trust, secure_boot: self.secure_boot.clone(), ..config? });
         self.configs.insert(key, Arc::clone(&config));
         Some(config)
     }

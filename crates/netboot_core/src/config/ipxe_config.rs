@@ -22,7 +22,25 @@ pub struct IpxeConfig {
     /// The content of each trusted root certificate (PEM), by its configured name.
     pub trust: BTreeMap<String, Vec<u8>>,
     /// If UEFI loaders are built for Secure Boot: what their SBAT section says.
-    pub secure_boot: Option<Sbat>,
+    pub secure_boot: Option<SecureBuild>,
+}
+
+/// A build for Secure Boot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecureBuild {
+    /// What the SBAT section says.
+    pub sbat: Sbat,
+    /// Whether the pinned iPXE can be built for it on 64-bit ARM, too. In 2.0.0, make refuses `libgcc/implicit.c`, which
+    /// lacks the mark that iPXE's commit 63eeb23ad has added.
+    pub arm64: bool,
+}
+
+impl SecureBuild {
+    /// Checks whether loaders for `platform` are built for Secure Boot.
+    #[must_use]
+    pub fn covers(&self, platform: Platform) -> bool {
+        platform == Platform::EfiX64 || (platform == Platform::EfiArm64 && self.arm64)
+    }
 }
 
 /// The line about this build in a loader's SBAT section, by which Secure Boot can revoke it together with others.
@@ -71,7 +89,7 @@ impl IpxeConfig {
     /// Returns what the SBAT section of loaders for `platform` says, if they are built for Secure Boot.
     #[must_use]
     pub fn sbat(&self, platform: Platform) -> Option<&Sbat> {
-        self.secure_boot.as_ref().filter(|_| platform.has_secure_boot())
+        self.secure_boot.as_ref().filter(|build| build.covers(platform)).map(|build| &build.sbat)
     }
 
     /// Returns the folder below `src/` that iPXE's makefile uses for the output for `platform`.
@@ -140,7 +158,8 @@ impl IpxeConfig {
                 text += &format!("{what} {name} {}\n", Sha256Digest::of(content));
             }
         }
-        text.extend(self.secure_boot.iter().map(|Sbat { name, generation }| format!("sbat {name} {generation}\n")));
+        let sbat = self.secure_boot.iter().map(|build| &build.sbat);
+        text.extend(sbat.map(|Sbat { name, generation }| format!("sbat {name} {generation}\n")));
         Sha256Digest::of(text.as_bytes())
     }
 

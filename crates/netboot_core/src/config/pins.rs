@@ -84,8 +84,8 @@ impl IpxePin {
         Version::of(&self.version).zip(Version::of(release)).is_some_and(|(pin, release)| pin < release)
     }
 
-    /// Checks whether it can have commands that this tool does not know: it is newer than [`NEWEST_KNOWN`], or a commit
-    /// that no release is.
+    /// Checks whether it can have commands that this tool does not know, and mended faults: it is newer than
+    /// [`NEWEST_KNOWN`], or a commit that no release is.
     #[must_use]
     pub fn can_have_unknown_commands(&self) -> bool {
         let (pin, known) = (self.release(), Version::of(NEWEST_KNOWN));

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::assets::Assets;
-use super::ipxe_config::Sbat;
+use super::ipxe_config::{Sbat, SecureBuild};
 use super::site_table::safe_path;
 use super::toml::{Located, Table};
 use super::trust;
@@ -32,8 +32,8 @@ const MAX_SBAT_NAME: usize = 63;
 /// How loaders get signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecureBoot {
-    /// The line in the SBAT section.
-    pub sbat: Sbat,
+    /// How loaders are built for it.
+    pub build: SecureBuild,
     /// The signer's certificate, then others, such as that of its issuer.
     pub certificates: Vec<SigningCertificate>,
     /// The same certificates in PEM.
@@ -74,10 +74,10 @@ impl SecureBoot {
 
     /// Returns warnings about loaders for `platforms` that stay without a signature.
     pub(super) fn unsigned(&self, platforms: &BTreeSet<Platform>) -> Vec<Diagnostic> {
-        let unsigned = |it: &&Platform| **it != Platform::Bios && !it.has_secure_boot();
+        let unsigned = |it: &&Platform| **it != Platform::Bios && !self.build.covers(**it);
         let warning = |platform: &Platform| {
             let message = format!(
-                "loaders for {} stay without a signature: iPXE has no build for Secure Boot there",
+                "loaders for {} stay without a signature: the pinned iPXE has no build for Secure Boot there",
                 platform.arch()
             );
             self.location.finding(message, "switch Secure Boot off on these machines")
@@ -99,7 +99,8 @@ impl SecureBoot {
         let certificates = named.and_then(|at| certificates(table, &at, assets));
         let method = method(table, assets.root());
         let (sbat, (certificates, pem), method) = (sbat?, certificates?, method?);
-        Some(Self { sbat, certificates, pem, method, location: table.location() })
+        let build = SecureBuild { sbat, arm64: pin.can_have_unknown_commands() };
+        Some(Self { build, certificates, pem, method, location: table.location() })
     }
 }
 

@@ -104,7 +104,7 @@ impl Sites {
         Ok(TomlFile::new(&file, &text).read(|root| {
             let secure_boot = root.table("secure-boot", |table| SecureBoot::read(table, &reading.assets));
             let secure_boot = secure_boot.map(|at| at.value);
-            reading.assets.sbat = secure_boot.as_ref().map(|it| it.sbat.clone());
+            reading.assets.secure_boot = secure_boot.as_ref().map(|it| it.build.clone());
             let default = reading.all(root, &options.inventories);
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, &pins.syslinux, &reading.assets)))

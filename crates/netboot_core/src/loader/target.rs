@@ -152,12 +152,6 @@ impl Platform {
         }
     }
 
-    /// Checks whether iPXE can be built for Secure Boot there: 2.0.0 has reviewed its files for these CPUs alone.
-    #[must_use]
-    pub fn has_secure_boot(self) -> bool {
-        matches!(self, Self::EfiX64 | Self::EfiArm64)
-    }
-
     /// Returns the folders in iPXE's `src/arch` that this platform is built from.
     #[must_use]
     pub fn arch_dirs(self) -> &'static [&'static str] {
