@@ -49,7 +49,7 @@ fn boots(mirror: &MirrorProject, distribution: Distribution, platform: Platform,
     const AT: &str = "http://192.0.2.2/mirror";
     let arch = platform.arch();
     let (at, arguments) = (AT.parse().unwrap(), String::new());
-    let system = System::Live { distribution, arch, mirror: at, ignition: None, arguments };
+    let system = System::Live { distribution, arch, mirror: at, ignition: None, arguments, shim: None };
     let entry = BootEntry { name: "a".into(), systems: [(arch, system)].into(), lacking: [].into() };
     let (product, script) = entry.version_script(platform).unwrap();
     for set in [version, "current"] {

@@ -45,6 +45,8 @@ pub enum System {
         ignition: Option<WebAddress>,
         /// Additional kernel arguments.
         arguments: String,
+        /// The address of the shim that knows the kernel's signer.
+        shim: Option<WebAddress>,
     },
     /// A kernel with its initial RAM disks.
     Linux {
@@ -54,6 +56,8 @@ pub enum System {
         initrds: Vec<WebAddress>,
         /// The kernel arguments.
         arguments: String,
+        /// The address of the shim that knows the kernel's signer.
+        shim: Option<WebAddress>,
     },
     /// The system that a Matchbox server assigns to the machine.
     Matchbox {
@@ -150,7 +154,7 @@ fn entries(root: &Table<'_>, noted: &mut Noted) -> Vec<BootEntry> {
 
 /// Marks all keys of an entry of unknown kind as read, because its valid keys are not known.
 fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
-    for key in ["mirror", "ignition", "arguments", "kernel", "server"] {
+    for key in ["mirror", "ignition", "arguments", "kernel", "server", "shim"] {
         let _ = table.string(key);
     }
     let _ = table.strings("initrd");
@@ -217,7 +221,8 @@ fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Opt
         let mirror = folder(table, "mirror", arch, noted).map(|at| at.value);
         let own = (arch != Arch::X86_64).then(|| arguments(table, &written, noted)).flatten();
         let arguments = own.or_else(|| common.clone()).unwrap_or_default();
-        Some(System::Live { distribution, arch, mirror: mirror?, ignition: ignition.clone(), arguments })
+        let shim = fetched(table, "shim", arch, noted).map(|at| at.value);
+        Some(System::Live { distribution, arch, mirror: mirror?, ignition: ignition.clone(), arguments, shim })
     })
 }
 
@@ -238,7 +243,8 @@ fn linux(table: &Table<'_>, noted: &mut Noted) -> Option<BTreeMap<Arch, System>>
         }
         let own = (arch != Arch::X86_64).then(|| arguments(table, "", noted)).flatten();
         let arguments = own.or_else(|| common.clone()).unwrap_or_default();
-        Some(System::Linux { kernel: kernel?, initrds, arguments })
+        let shim = fetched(table, "shim", arch, noted).map(|at| at.value);
+        Some(System::Linux { kernel: kernel?, initrds, arguments, shim })
     })
 }
 
@@ -333,7 +339,7 @@ impl System {
     /// Renders the lines of an iPXE script that boot it.
     fn script(&self) -> String {
         match self {
-            Self::Live { distribution, arch, mirror, ignition, arguments } => {
+            Self::Live { distribution, arch, mirror, ignition, arguments, shim } => {
                 let images = distribution.images(*arch);
                 let set = format!("${{mirror}}/${{{}}}", distribution.version_variable());
                 let own = distribution.arguments("${set}", *arch, ignition.as_ref());
@@ -344,22 +350,23 @@ impl System {
                      set set {set}\n\
                      kernel ${{set}}/{} {}\n\
                      initrd --name main ${{set}}/{}\n\
-                     boot\n",
+                     {}boot\n",
                     MirrorPaths::CURRENT,
                     MirrorPaths::SCRIPT,
                     images.kernel,
                     words(&["initrd=main", &own, arguments]),
-                    images.initramfs
+                    images.initramfs,
+                    shim_line(shim.as_ref())
                 )
             }
-            Self::Linux { kernel, initrds, arguments } => {
+            Self::Linux { kernel, initrds, arguments, shim } => {
                 let names = (1..=initrds.len()).map(|number| format!("initrd=initrd{number}"));
                 let names = names.collect::<Vec<_>>().join(" ");
                 let mut text = format!("{}\n", words(&["kernel", kernel.as_str(), &names, arguments]));
                 for (number, initrd) in initrds.iter().enumerate() {
                     let _ = writeln!(text, "initrd --name initrd{} {initrd}", number + 1);
                 }
-                text + "boot\n"
+                text + &shim_line(shim.as_ref()) + "boot\n"
             }
             Self::Matchbox { server } => format!("chain {server}/boot.ipxe\n"),
         }
@@ -436,7 +443,7 @@ impl BootEntry {
     #[must_use]
     pub fn files(&self, platform: Platform, set: &str) -> Option<Files> {
         match self.system(platform)? {
-            System::Live { distribution, arch, mirror, ignition, arguments } => {
+            System::Live { distribution, arch, mirror, ignition, arguments, .. } => {
                 let (images, set) = (distribution.images(*arch), format!("{mirror}/{set}"));
                 Some(Files {
                     kernel: format!("{set}/{}", images.kernel),
@@ -444,7 +451,7 @@ impl BootEntry {
                     arguments: words(&[&distribution.arguments(&set, *arch, ignition.as_ref()), arguments]),
                 })
             }
-            System::Linux { kernel, initrds, arguments } => Some(Files {
+            System::Linux { kernel, initrds, arguments, .. } => Some(Files {
                 kernel: kernel.to_string(),
                 initrds: initrds.iter().map(ToString::to_string).collect(),
                 arguments: arguments.clone(),
@@ -553,6 +560,11 @@ pub(super) fn without_https((location, arch): &(Location, Arch)) -> Option<Diagn
             "have machines load iPXE for it, or use http",
         )
     })
+}
+
+/// Returns the line of a script that fetches a shim, which iPXE does only where firmware would refuse the kernel.
+fn shim_line(shim: Option<&WebAddress>) -> String {
+    shim.map(|address| format!("shim {address}\n")).unwrap_or_default()
 }
 
 /// Joins the non-empty `parts` with spaces.

@@ -55,6 +55,21 @@ fn a_live_system_is_loaded_from_one_set_of_files() {
 }
 
 #[test]
+fn a_shim_is_fetched_last_by_ipxe_alone() {
+    let text = "[boot.rescue]\nkind = \"linux\"\nkernel = \"http://a/vmlinuz\"\ninitrd = [\"http://a/1.img\"]\n\
+                shim = \"http://a/shimx64.efi\"\n\
+                [boot.coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://a/f\"\nshim = \"http://a/shim.efi\"\n";
+    let entries = entries(text).unwrap();
+    assert!(entries[0].script().ends_with("initrd1 http://a/1.img\nshim http://a/shimx64.efi\nboot\n"));
+    assert!(entries[1].script().ends_with("/initramfs.x86_64.img\nshim http://a/shim.efi\nboot\n"));
+    assert!(!pxelinux_configuration(&entries).unwrap().contains("shim"));
+    let wrong = self::entries(&text.replace("http://a/shim.efi", "shim.efi")).unwrap_err();
+    assert!(wrong.contains("`boot.coreos.shim`"), "{wrong}");
+    let other = self::entries("[boot.x]\nkind = \"matchbox\"\nserver = \"http://a\"\nshim = \"http://a/s\"\n");
+    assert!(other.unwrap_err().contains("`boot.x.shim`"));
+}
+
+#[test]
 fn other_systems_are_what_they_say() {
     let text = "[boot.rescue]\nkind = \"linux\"\nkernel = \"http://a/vmlinuz\"\ninitrd = [\"http://a/1.img\", \"http://a/2.img\"]\n\
                 [boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
