@@ -204,7 +204,7 @@ fn what_is_wrong_in_the_table_is_told() -> Result<(), String> {
     let own = project.path("other.key");
     let inside = format!("key = \"{own}\"\npassphrase-file = \"pass\"");
     let tables = [
-        "".to_owned(),
+        String::new(),
         "certificate = \"gone.pem\"\nsbat-name = \"a,b\"\nsbat-generation = 0\nkey = \"loader.key\"".to_owned(),
         format!("certificate = \"key.pem\"\nsbat-name = \"a\"\n{inside}"),
         "certificate = \"loader.pem\"\nsbat-name = \"a\"\nkey = \"/k\"\nsign-command = [\"x\"]".to_owned(),
