@@ -447,7 +447,7 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 22] = [
+    const INPUTS: [&str; 23] = [
         "butane",
         "cache_dir",
         "dhcp_config",
@@ -461,6 +461,7 @@ mod tests {
         "network",
         "path",
         "project",
+        "secure_boot_set",
         "signer",
         "sources_from",
         "ssh",

@@ -23,6 +23,7 @@ mod recipe;
 mod release;
 mod reproduce;
 mod secure_boot;
+mod signed_set;
 mod stamp;
 mod syslinux;
 mod tree;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             reproduce::tests(),
             reproduce::variations::tests(),
             secure_boot::tests(),
+            signed_set::tests(),
             stamp::tests(),
             syslinux::tests(),
             tree::tests(),
