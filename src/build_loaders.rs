@@ -16,7 +16,7 @@ use crate::config::sites::{self, Options, Sites};
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{self, Patch, Source};
 use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, lock_for_fetch};
-use crate::fetch::{source_bundle, syslinux};
+use crate::fetch::{signed_set, source_bundle, syslinux};
 use crate::loader::target::Platform;
 use crate::publish::exchange::{self, PublishTarget, Published};
 use crate::publish::signer::Signer;
@@ -47,6 +47,9 @@ pub enum Error {
     /// Fetching the syslinux files failed.
     #[error(transparent)]
     Syslinux(#[from] syslinux::Error),
+    /// Fetching iPXE's signed set failed.
+    #[error(transparent)]
+    SignedSet(#[from] signed_set::Error),
     /// The source bundle does not match the pins.
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
@@ -82,6 +85,7 @@ impl Diagnose for Error {
             Self::Toolchain(error) => error.diagnosis(),
             Self::Ipxe(error) => error.diagnosis(),
             Self::Syslinux(error) => error.diagnosis(),
+            Self::SignedSet(error) => error.diagnosis(),
             Self::Bundle(error) => error.diagnosis(),
             Self::Build(error) => error.diagnosis(),
             Self::Baseline(error) => error.diagnosis(),
@@ -130,6 +134,8 @@ impl Config {
         let (paths, pinned, options) = (project.clone(), pins.clone(), options.clone());
         let read = detached_on_cancel(progress, move || Sites::read(&paths, &pinned, &options));
         let sites = read.ok_or(Error::Cancelled)??;
+        // What is pinned and not used is no input.
+        let pins = Pins { signed_set: pins.signed_set.filter(|_| sites.signed_set.is_some()), ..pins };
         sites.warnings.iter().for_each(|warning| progress.warn(warning.clone()));
         let references = ReferenceBuild::read_all(project)?;
         Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, references })
@@ -173,13 +179,22 @@ impl Config {
 ///
 /// # Errors
 ///
-/// [`Error::Ipxe`] or [`Error::Syslinux`] if an input is not available.
+/// [`Error::Ipxe`], [`Error::Syslinux`] or [`Error::SignedSet`] if an input is not available.
 pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
     origins.unpack(pins, cache, progress)?;
     fetch_ipxe(&pins.ipxe, cache, origins, progress)?;
     // Opening the source compares its tree and content with the pin.
     Source::open(&pins.ipxe, cache, &[], progress)?;
-    fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
+    fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)?;
+    fetch_signed_set(pins, cache, origins, progress)
+}
+
+/// Fetches iPXE's signed set, if `pins` have it.
+fn fetch_signed_set(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
+    let Some(pin) = &pins.signed_set else { return Ok(()) };
+    let is_complete = || pin.files.iter().all(|file| matches!(signed_set::cached(cache, file), Ok(Some(_))));
+    let _lock = lock_for_fetch(cache, is_complete, progress)?;
+    Ok(signed_set::fetch(pin, cache, &origins.signed_set(), progress)?)
 }
 
 fn fetch_syslinux(
@@ -242,6 +257,7 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
     let members = plan.members();
     context.origins.unpack(pins, context.sources, progress)?;
     fetch_syslinux(&pins.syslinux, &members, context.sources, context.origins, progress)?;
+    fetch_signed_set(pins, context.sources, context.origins, progress)?;
     let built = build::make(context)?;
     if request.update_baseline {
         baseline::accept(plan, request.project, &built)?;

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::Diagnostic;
 use crate::base::fs;
+use crate::base::plural::count;
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::FileKind;
 use crate::loader::medium::Medium;
 use crate::loader::signature::{self, Signatures};
 use crate::loader::target::{Loader, Platform};
+use crate::printable::printable;
 use crate::stamp::slot::SlotSize;
 use crate::tree::manifest::{Embedded, ManifestEntry};
 use crate::tree::open::{Changed, CheckedTree};
@@ -92,6 +95,9 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
 /// Returns the loader in `file`, or those on the medium that it is: one for each platform. What is for a machine's own
 /// EFI system partition is in the tree as loaders, too.
 fn of_file(file: &ManifestEntry) -> Vec<LoaderFile> {
+    if file.set.is_some() {
+        return Vec::new();
+    }
     let of_medium = || file.ipxe.iter().flat_map(Embedded::loaders).map(Loader::platform).collect();
     let (platforms, medium): (BTreeSet<Platform>, _) = match (file.kind, file.arch) {
         (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => ([Platform::Bios].into(), None),
@@ -129,6 +135,20 @@ fn is_signed(path: &Utf8Path) -> bool {
 fn signer_of(content: &[u8]) -> Option<Arc<[u8]>> {
     let signature = Signatures::of(content).ok()?.signatures.into_iter().find_map(Result::ok)?;
     Some(signature.chain.last()?.der.as_slice().into())
+}
+
+/// Returns the warning that the files of a signed set in `tree` are not booted, if it has one: what they are for is a
+/// machine that demands their publisher's signatures.
+#[must_use]
+pub fn skipped(tree: &CheckedTree) -> Option<Diagnostic> {
+    let of_set = tree.manifest.files.iter().filter(|file| file.set.is_some());
+    let names: BTreeSet<&str> = of_set.clone().filter_map(|file| file.path.file_name()).collect();
+    let set = of_set.clone().find_map(|file| file.set.as_ref())?;
+    let names = names.into_iter().map(|name| format!("`{}`", printable(name))).collect::<Vec<_>>().join(", ");
+    let (files, set) = (count(of_set.count(), "file"), printable(set));
+    let message =
+        format!("{names} are not booted ({files} of the signed set {set}): no machine here demands signatures");
+    Some(Diagnostic::new(message).help("boot a machine with Secure Boot from it before you hand it out to others"))
 }
 
 /// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.

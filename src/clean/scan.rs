@@ -203,11 +203,14 @@ impl Scanner<'_> {
     }
 
     fn blobs(&mut self, folder: &Utf8Path) -> Result<(), Error> {
-        let members = self.request.pins.map(|pins| pins.syslinux.members.as_slice());
+        let pins = self.request.pins;
+        let members = pins.iter().flat_map(|pins| &pins.syslinux.members).map(|member| member.sha256);
+        let of_set = pins.iter().flat_map(|pins| &pins.signed_set).flat_map(|set| &set.files).map(|file| file.sha256);
+        let pinned: Option<Vec<Sha256Digest>> = pins.map(|_| members.chain(of_set).collect());
         for Entry { path, name, kind } in self.entries(folder)? {
             match name.parse::<Sha256Digest>() {
                 Ok(digest) if kind.is_file() => {
-                    let needed = members.is_none_or(|members| members.iter().any(|member| member.sha256 == digest));
+                    let needed = pinned.as_ref().is_none_or(|pinned| pinned.contains(&digest));
                     self.add(CacheItemKind::Source, &path, self.fate(needed, &path))?;
                 }
                 _ => self.partial_or_foreign(&path, &name, kind)?,

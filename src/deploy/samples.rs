@@ -32,6 +32,7 @@ pub fn manifest(files: &[(&str, &str)]) -> Manifest {
             same_as: None,
             ipxe: None,
             member: None,
+            set: None,
         }
     };
     Manifest {

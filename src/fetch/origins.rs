@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::InputSource;
 use super::ipxe::{self, Patch, Source};
+use super::signed_set::SetSource;
 use super::source_bundle;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs::{self, Lock, unwritable};
@@ -24,6 +25,8 @@ pub struct Origins {
     pub ipxe_url: Option<Url>,
     /// A path or address that replaces the pin's, for the syslinux archive.
     pub syslinux_archive: Option<Url>,
+    /// A folder or an archive that replaces the pin's addresses, for iPXE's signed set.
+    pub signed_set: Option<Utf8PathBuf>,
     /// A source bundle that contains all inputs.
     pub bundle: Option<Utf8PathBuf>,
 }
@@ -50,6 +53,12 @@ impl Origins {
     #[must_use]
     pub fn syslinux(&self) -> InputSource<'_> {
         InputSource { network: &self.network, given: self.syslinux_archive.as_ref() }
+    }
+
+    /// Returns the source of iPXE's signed set.
+    #[must_use]
+    pub fn signed_set(&self) -> SetSource<'_> {
+        SetSource { network: &self.network, given: self.signed_set.as_deref() }
     }
 }
 

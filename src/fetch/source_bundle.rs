@@ -2,8 +2,8 @@
 //! the loaders, and a build without network needs nothing else.
 //!
 //! The bundle contains iPXE's files at the pinned commit as they are in git, the commit itself, the pinned syslinux
-//! files, and the project's own pins and configuration. Whatever is read back from it is compared with the pins, like
-//! input from any other source.
+//! files, iPXE's signed set if the project uses it, and the project's own pins and configuration. Whatever is read back
+//! from it is compared with the pins, like input from any other source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,13 +12,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
 
 use super::ipxe::Source;
-use super::{git, ipxe, syslinux};
+use super::{git, ipxe, signed_set, syslinux};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Subcommand, Wording};
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::progress::{Interruptible, Progress, Task, TaskKind};
 use crate::base::tarball::{self, EXTENSION, Limits, Packer};
 use crate::base::{fs, secrets};
 use crate::config::pins::{IpxePin, MemberPin, Pins};
+use crate::config::signed_set::SignedFilePin;
 use crate::config::trust;
 use crate::digest::Sha256Digest;
 use crate::printable::printable;
@@ -29,6 +30,8 @@ const IPXE: &str = "ipxe";
 const COMMIT: &str = "ipxe.commit";
 /// The folder of the syslinux files, by their paths in the release.
 const SYSLINUX: &str = "syslinux";
+/// The folder of iPXE's signed set, by the names in its releases.
+const SIGNED_SET: &str = "signed-set";
 /// The folder of the project's pins and configuration.
 const PROJECT: &str = "project";
 /// The introduction for the user.
@@ -54,6 +57,12 @@ pub enum Error {
     /// A syslinux file is not in the cache.
     #[error("`{0}` of syslinux is not in the cache")]
     NoMember(String),
+    /// A file of iPXE's signed set is not in the cache.
+    #[error("`{0}` of the signed set is not in the cache")]
+    NoFileOfSet(String),
+    /// A file of iPXE's signed set does not match its pin.
+    #[error(transparent)]
+    SignedSet(#[from] signed_set::Error),
     /// The file is not a source bundle.
     #[error("`{}` cannot be read as a source bundle: {reason}", printable(path))]
     NotABundle {
@@ -93,7 +102,8 @@ impl Diagnose for Error {
         match self {
             Self::Ipxe(error) => error.diagnosis(),
             Self::Git(error) => error.diagnosis(),
-            Self::NoMember(name) => Class::Unavailable.about(name).help(Subcommand::Fetch),
+            Self::SignedSet(error) => error.diagnosis(),
+            Self::NoMember(name) | Self::NoFileOfSet(name) => Class::Unavailable.about(name).help(Subcommand::Fetch),
             Self::NotABundle { path, .. } => Class::Mismatch.about(path).help(Subcommand::BundleSources),
             Self::Cancelled => Class::Interrupted.into(),
             Self::Mismatch { path, .. } => {
@@ -165,6 +175,10 @@ fn collect(
         let content = syslinux::cached(cache, member)?.ok_or_else(|| Error::NoMember(member.name.clone()))?;
         files.insert(Utf8Path::new(SYSLINUX).join(&member.path), (0o644, content));
     }
+    for file in pins.signed_set.iter().flat_map(|set| &set.files) {
+        let content = signed_set::cached(cache, file)?.ok_or_else(|| Error::NoFileOfSet(file.name.clone()))?;
+        files.insert(Utf8Path::new(SIGNED_SET).join(&file.name), (0o644, content));
+    }
     for folder in project.vendor_and_config_dirs() {
         for (path, kind) in fs::walk(&folder)? {
             let file = folder.join(&path);
@@ -214,6 +228,11 @@ fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Re
 
 fn readme(pins: &Pins, wording: &dyn Wording) -> String {
     let (ipxe, syslinux) = (&pins.ipxe, &pins.syslinux);
+    let of_set = pins.signed_set.as_ref().map_or(String::new(), |set| {
+        format!(
+            "{SIGNED_SET}/  the signed set {set}, as it was released: github.com/ipxe/ipxe and github.com/ipxe/shim\n"
+        )
+    });
     let archives: String = syslinux
         .archives
         .iter()
@@ -227,7 +246,7 @@ fn readme(pins: &Pins, wording: &dyn Wording) -> String {
          {IPXE}/        iPXE {} at commit {},\n             without changes; patches are in {PROJECT}/vendor/patches\n\
          {COMMIT}  that commit, as git keeps it\n\
          {SYSLINUX}/    the syslinux {} files, as they were released. Their source is in the release:\n{archives}\
-         {PROJECT}/     pins, patches, build configurations, scripts\n\n\
+         {of_set}{PROJECT}/     pins, patches, build configurations, scripts\n\n\
          In a project with the same pins, without any network:\n\n\
          \x20 {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -246,7 +265,7 @@ fn readme(pins: &Pins, wording: &dyn Wording) -> String {
 /// [`Error::Mismatch`] if the bundle's content differs from a pin.
 pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
     let needed = Needed::of(pins, cache)?;
-    if needed.ipxe.is_none() && needed.members.is_empty() {
+    if needed.ipxe.is_none() && needed.members.is_empty() && needed.of_set.is_empty() {
         return Ok(());
     }
     let mut task = Task::start(progress, TaskKind::Export, format!("sources out of {path}"), None);
@@ -259,6 +278,7 @@ pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress
 struct Needed<'p> {
     ipxe: Option<&'p IpxePin>,
     members: Vec<&'p MemberPin>,
+    of_set: Vec<&'p SignedFilePin>,
 }
 
 impl<'p> Needed<'p> {
@@ -266,7 +286,13 @@ impl<'p> Needed<'p> {
         fs::create_dir_all(cache.root())?;
         let repository = git::open(&cache.ipxe_git())?;
         let ipxe = (!git::has(&repository, &pins.ipxe.commit)).then_some(&pins.ipxe);
-        Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)? })
+        let mut of_set = Vec::new();
+        for file in pins.signed_set.iter().flat_map(|set| &set.files) {
+            if signed_set::cached(cache, file)?.is_none() {
+                of_set.push(file);
+            }
+        }
+        Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)?, of_set })
     }
 
     fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, task: &mut Task<'_>) -> Result<(), Error> {
@@ -276,6 +302,7 @@ impl<'p> Needed<'p> {
         let scratch = git::open(&folder.path().join("git"))?;
         let mut index = Index::new().map_err(|error| git::cache_error(folder.path(), &error))?;
         let (mut commit, mut members, mut folders) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let mut of_set = BTreeMap::new();
         let visited = tarball::visit(Interruptible::new(fs::open(path)?, progress), LIMITS, &mut |name, mut entry| {
             if entry.kind != tarball::TarEntryKind::File {
                 return Ok(());
@@ -290,6 +317,9 @@ impl<'p> Needed<'p> {
                 Some((COMMIT, _)) => commit = entry.content()?,
                 Some((SYSLINUX, file)) if self.members.iter().any(|member| member.path == file) => {
                     members.insert(file, entry.content()?);
+                }
+                Some((SIGNED_SET, file)) if self.of_set.iter().any(|pin| pin.name == file) => {
+                    of_set.insert(file, entry.content()?);
                 }
                 _ => {}
             }
@@ -315,6 +345,16 @@ impl<'p> Needed<'p> {
                 git::cache_error(&cache.ipxe_git(), &error).into()
             })?;
         }
+        self.accept((path, pins, cache), &members, &of_set)
+    }
+
+    /// Puts the syslinux files and those of the signed set into `cache`, if they match their pins.
+    fn accept(
+        &self,
+        (path, pins, cache): (&Utf8Path, &Pins, &Cache),
+        members: &BTreeMap<Utf8PathBuf, Vec<u8>>,
+        of_set: &BTreeMap<Utf8PathBuf, Vec<u8>>,
+    ) -> Result<(), Error> {
         for member in &self.members {
             let content = members.get(&member.path).map(Vec::as_slice).unwrap_or_default();
             check(
@@ -324,6 +364,10 @@ impl<'p> Needed<'p> {
                 &member.sha256,
             )?;
             fs::write_atomic(&cache.blob(&member.sha256), content)?;
+        }
+        for pin in &self.of_set {
+            let content = of_set.get(Utf8Path::new(&pin.name)).map(Vec::as_slice).unwrap_or_default();
+            signed_set::accept(pin, content, path.as_str(), cache)?;
         }
         Ok(())
     }

@@ -92,6 +92,10 @@ impl ManifestEntry {
         let (kind, arch) = match file.origin {
             ContentSource::Stamped(Stamped { loader, .. }) => loader_kind(loader),
             ContentSource::Medium(planned) => (planned.medium.file_kind(), None),
+            ContentSource::OfSet(planned) => match planned.pin {
+                Some(_) => (FileKind::EfiApplication, Some(Arch::X86_64)),
+                None => (FileKind::Text, None),
+            },
             ContentSource::Other(Other::Member(member)) => file_kind::member_kind(&member.name),
             ContentSource::Other(Other::Linked { .. } | Other::Text(_)) => (FileKind::Text, None),
         };
@@ -107,6 +111,7 @@ impl ManifestEntry {
             same_as: None,
             ipxe: None,
             member: None,
+            set: None,
         };
         let of_site = |site: &Site, target: String| {
             let embedded = Embedded {
@@ -123,6 +128,9 @@ impl ManifestEntry {
             ContentSource::Medium(planned) => {
                 let targets: Vec<String> = planned.parts().map(|part| part.site.config.target(part.loader)).collect();
                 of_site(planned.site, targets.join(" "))
+            }
+            ContentSource::OfSet(planned) => {
+                Self { site: planned.site.name.clone(), set: planned.pin.map(|_| planned.set.to_string()), ..plain }
             }
             ContentSource::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
             ContentSource::Other(_) => plain,

@@ -11,7 +11,7 @@ use super::outcome::{Error, Published};
 use super::stamp_journal::{KnownStamps, StampJournal};
 use crate::base::progress::Task;
 use crate::base::{fs, parallel, paths};
-use crate::build::plan::PlannedFile;
+use crate::build::plan::{ContentSource, PlannedFile};
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind;
 use crate::publish::tree_contents::{FileJob, TreeContents};
@@ -35,8 +35,8 @@ enum Made<'p> {
     Loader { file: PlannedFile<'p>, identity: Sha256Digest, digests: FileDigests, stamped: bool },
     /// A loader with the same bytes as a previous one.
     Repeated { file: PlannedFile<'p>, identity: Sha256Digest },
-    /// Any other file.
-    Other { file: PlannedFile<'p>, digests: FileDigests },
+    /// Any other file; with its identity if others can be the same.
+    Other { file: PlannedFile<'p>, identity: Option<Sha256Digest>, digests: FileDigests },
 }
 
 impl<'t> StagingWriter<'t> {
@@ -74,8 +74,10 @@ impl<'t> StagingWriter<'t> {
         let maker = Maker { old, new, contents, known, unchanged: &unchanged };
         let make = |stamper: &mut Stamper, (job @ FileJob { .. }, identity, repeated)| match identity {
             Some(identity) if repeated => Ok(Made::Repeated { file: job.file, identity }),
-            Some(identity) => maker.loader(job, identity, stamper),
-            None => maker.other(job, stamper),
+            Some(identity) if !matches!(job.file.origin, ContentSource::OfSet(_)) => {
+                maker.loader(job, identity, stamper)
+            }
+            identity => maker.other(job, identity, stamper),
         };
         let filled = parallel::in_order(items, contents.threads, make, |made| {
             task.advance();
@@ -104,7 +106,8 @@ impl<'t> StagingWriter<'t> {
     fn settle(&mut self, made: Made<'_>, maker: &Maker<'_>, journal: &mut StampJournal) -> Result<(), Error> {
         let published = &mut self.published;
         let entry = match made {
-            Made::Other { file, digests } => ManifestEntry::new(&file, digests),
+            Made::Other { file, identity: Some(identity), digests } => self.dedup.describe(&file, identity, digests),
+            Made::Other { file, identity: None, digests } => ManifestEntry::new(&file, digests),
             Made::Loader { file, identity, digests, stamped } => {
                 if stamped {
                     published.stamped += 1;
@@ -156,10 +159,15 @@ impl Maker<'_> {
     }
 
     /// Produces a file other than an iPXE loader.
-    fn other<'p>(&self, job: FileJob<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
+    fn other<'p>(
+        &self,
+        job: FileJob<'p>,
+        identity: Option<Sha256Digest>,
+        stamper: &mut Stamper,
+    ) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
         let digests = self.write(&job, stamper)?;
-        Ok(Made::Other { file: job.file, digests })
+        Ok(Made::Other { file: job.file, identity, digests })
     }
 
     fn check_cancelled(&self) -> Result<(), Error> {
@@ -183,10 +191,12 @@ impl Maker<'_> {
 
     /// Links or copies the file `first` of the new tree to `path`.
     fn repeat(&self, path: &Utf8Path, first: &Utf8Path, content: Content) -> Result<(), fs::Error> {
-        if !has(&self.old.join(path), content) {
+        // In most trees it is a link to the file that `first` was taken from, which needs no second look.
+        let (old, first) = (self.old.join(path), self.new.join(first));
+        if !fs::is_same_file(&old, &first) && !has(&old, content) {
             self.unchanged.store(false, Ordering::Relaxed);
         }
-        fs::link_or_copy(&self.new.join(first), &self.new.join(path), self.contents.progress)
+        fs::link_or_copy(&first, &self.new.join(path), self.contents.progress)
     }
 
     /// Returns whether an earlier attempt left `content` at `path` in the new tree.

@@ -13,11 +13,11 @@ use crate::base::{fs, parallel};
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
 use crate::build::make::MakeEnvironment;
-use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, PlannedMedium, Stamped};
+use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, PlannedMedium, PlannedSetFile, Stamped};
 use crate::config::pins::MemberPin;
 use crate::config::sites::Site;
 use crate::digest::{Content, Sha256Digest};
-use crate::fetch::syslinux;
+use crate::fetch::{signed_set, syslinux};
 use crate::loader::signature::Signatures;
 use crate::loader::target::Loader;
 use crate::publish::description::{Dedup, FileDigests};
@@ -158,6 +158,10 @@ impl<'a> TreeContents<'a> {
                 let loader = |part: Stamped<'_>| Ok((part.loader, self.loader(&part, slot, stamper)?));
                 self.medium(&planned, &planned.parts().map(loader).collect::<Result<Vec<_>, Error>>()?)
             }
+            ContentSource::OfSet(planned) => match planned.pin {
+                Some(pin) => signed_set::cached(self.cache, pin)?.ok_or_else(|| Error::Changed(file.path.clone())),
+                None => Ok(planned.script().unwrap_or_default().into_bytes()),
+            },
             ContentSource::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
             ContentSource::Other(Other::Member(member)) => {
                 syslinux::cached(self.cache, member)?.ok_or_else(|| Error::Changed(file.path.clone()))
@@ -166,13 +170,17 @@ impl<'a> TreeContents<'a> {
         }
     }
 
-    /// Returns the digest that identifies the bytes of a loader or of a boot medium, computed from what it is made of;
-    /// `None` for other files.
+    /// Returns the digest that identifies the bytes of a loader, of a boot medium or of a file of the signed set,
+    /// computed from what it is made of; `None` for other files.
     #[must_use]
     pub fn identity(&self, origin: &ContentSource<'_>) -> Option<Sha256Digest> {
         match origin {
             ContentSource::Stamped(loader) => Some(self.loader_identity(loader)),
             ContentSource::Medium(planned) => Some(self.medium_identity(planned)),
+            ContentSource::OfSet(planned) => Some(match planned.script() {
+                Some(script) => Sha256Digest::of(format!("script {script}").as_bytes()),
+                None => Sha256Digest::of(format!("set {:?}", planned.pin.map(|pin| pin.sha256)).as_bytes()),
+            }),
             ContentSource::Other(_) => None,
         }
     }
@@ -266,6 +274,10 @@ impl<'a> TreeContents<'a> {
                 // Its content matches the pin, or it would not be in the cache.
                 ContentSource::Other(Other::Member(MemberPin { sha256, size, .. })) => {
                     Content { sha256: *sha256, size: *size }.into()
+                }
+                // The same.
+                ContentSource::OfSet(PlannedSetFile { pin: Some(pin), .. }) => {
+                    Content { sha256: pin.sha256, size: signed_set::size(self.cache, pin)? }.into()
                 }
                 _ => Self::digests(&job.file, &self.content(&job, stamper)?)?,
             };

@@ -172,6 +172,9 @@ enum Origin<'a> {
     Member {
         member: &'a Utf8Path,
     },
+    Set {
+        set: &'a str,
+    },
     Text {
         sha256: Sha256Digest,
     },
@@ -232,6 +235,7 @@ fn origin(file: &ManifestEntry) -> Option<Origin<'_>> {
             slot_sha256: embedded.slot_sha256,
         }),
         (None, Some(member)) => Some(Origin::Member { member }),
+        (None, None) if file.set.is_some() => file.set.as_ref().map(|set| Origin::Set { set }),
         (None, None) => is_chosen_text(file).then_some(Origin::Text { sha256: file.sha256 }),
     }
 }
@@ -267,6 +271,15 @@ fn resolved_dependencies(manifest: &Manifest) -> Vec<Descriptor> {
             ..Descriptor::file(member.as_str(), sha256)
         }));
     }
+    let of_set: BTreeSet<(&str, &str, Sha256Digest)> = manifest
+        .files
+        .iter()
+        .filter_map(|file| Some((file.set.as_deref()?, file.path.file_name()?, file.sha256)))
+        .collect();
+    all.extend(of_set.into_iter().map(|(set, name, sha256)| Descriptor {
+        annotations: BTreeMap::from([("set", set.to_owned())]),
+        ..Descriptor::file(name, sha256)
+    }));
     all.extend(manifest.toolchain.iter().map(|tool| Descriptor {
         annotations: BTreeMap::from([("version", tool.version.clone())]),
         ..Descriptor::file(&tool.name, tool.sha256)

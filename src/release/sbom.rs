@@ -29,6 +29,7 @@ const SYSLINUX_DECLARED: &str = "GPL-2.0-or-later";
 const TREE: &str = "tree";
 const IPXE: &str = "ipxe";
 const SYSLINUX: &str = "syslinux";
+const SIGNED_SET: &str = "signed-set";
 
 /// Returns the bill of materials of a tree, as a `CycloneDX` 1.6 document in JSON with a final newline.
 ///
@@ -107,6 +108,9 @@ impl Parts {
         if let Some(syslinux) = &manifest.syslinux {
             parts.add(syslinux_release(syslinux), Vec::new());
         }
+        if let Some(set) = manifest.files.iter().find_map(|file| file.set.as_ref()) {
+            parts.add(signed_set(set), Vec::new());
+        }
         // Two configuration names can have the same content, and a loader only records its digest.
         let configurations: BTreeMap<Sha256Digest, &Configuration> =
             manifest.configurations.iter().rev().map(|configuration| (configuration.sha256, configuration)).collect();
@@ -133,7 +137,7 @@ fn compositions(manifest: &Manifest, parts: &Parts) -> Vec<Composition> {
     let explained = |file: &ManifestEntry| is_chosen_text(file) || is_linked_list(&file.path);
     let unexplained = manifest.files.iter().filter(|file| ingredients(file).is_empty() && !explained(file));
     let mut opaque: BTreeSet<String> = unexplained.map(|file| file_ref(file.path.as_str())).collect();
-    opaque.extend([IPXE.into(), SYSLINUX.into()]);
+    opaque.extend([IPXE.into(), SYSLINUX.into(), SIGNED_SET.into()]);
     let all = parts.dependencies.iter().map(|known| known.r#ref.clone());
     let (unknown, complete): (Vec<String>, Vec<String>) = all.partition(|known| opaque.contains(known));
     let both = [("complete", complete), ("unknown", unknown)];
@@ -167,6 +171,9 @@ fn file_component(file: &ManifestEntry) -> Component {
         component.licenses = vec![License { expression: LOADER_CONCLUDED, acknowledgement: "concluded" }];
         component = component.with("make-target", &embedded.target);
     }
+    if let Some(set) = &file.set {
+        component = component.with("signed-set", set);
+    }
     if let Some(member) = &file.member {
         component = component.with("archive-member", member);
     }
@@ -184,7 +191,7 @@ fn ingredients(file: &ManifestEntry) -> Vec<String> {
             made_from
         }
         (None, Some(_)) => vec![SYSLINUX.into()],
-        (None, None) => Vec::new(),
+        (None, None) => file.set.iter().map(|_| SIGNED_SET.into()).collect(),
     }
 }
 
@@ -237,6 +244,21 @@ fn syslinux_release(syslinux: &Syslinux) -> Component {
             url: "https://mirrors.edge.kernel.org/pub/linux/utils/boot/syslinux/",
         }],
         ..Component::new("application", SYSLINUX, "syslinux")
+    }
+}
+
+/// Returns the component of iPXE's signed set, called `set`, which was downloaded as it was released.
+fn signed_set(set: &str) -> Component {
+    let (name, version) = set.split_once(' ').unwrap_or((set, ""));
+    Component {
+        supplier: Some(Supplier { name: "iPXE project", url: ["https://ipxe.org/"] }),
+        version: Some(version.to_owned()),
+        description: Some("loaders that their publisher has signed for Secure Boot, and a shim".into()),
+        external_references: vec![ExternalReference {
+            r#type: "website",
+            url: "https://github.com/ipxe/ipxe/releases",
+        }],
+        ..Component::new("firmware", SIGNED_SET, format!("{name}-signed-set"))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::boot_entry::BootEntry;
 use crate::config::network::address::has_host;
 use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range, WebAddress};
 use crate::config::script::{self, Script};
+use crate::config::signed_set;
 use crate::config::sites::{Site, Sites};
 use crate::loader::target::{Loader, Platform};
 use crate::printable::listed_names;
@@ -158,7 +159,7 @@ impl<'n> BootPolicy<'n> {
         let common = SecondStage::of(default.as_ref(), network.boot.as_ref());
         let machine = |host: &'n NetworkHost| {
             let choice = host.site.as_deref().and_then(|name| named.get(name));
-            let path = choice.map_or_else(|| root(host.platform), |choice| loader(Some(choice.site), host.platform))?;
+            let path = choice.map_or_else(|| root(host.platform), |it| loader(sites, Some(it.site), host.platform))?;
             let boot = host.boot.as_ref().or(network.boot.as_ref());
             let second = SecondStage::of(choice.or(default.as_ref()), boot);
             Some(Machine {
@@ -576,7 +577,7 @@ struct SiteLoaders<'s> {
 
 impl<'s> SiteLoaders<'s> {
     fn new(site: &'s Site) -> Self {
-        let asks = |script: &Script| !site.loaders.is_empty() && script.text().contains("${root-path}");
+        let asks = |script: &Script| script.text().contains("${root-path}");
         let script = Some(site.script()).filter(asks);
         Self { site, class: script.map(|script| user_class(script.text()).to_owned()) }
     }
@@ -603,7 +604,7 @@ pub fn user_class(script: &str) -> &str {
 
 /// Returns the path of the loader in the root of the tree that unknown machines of `platform` fetch.
 pub(super) fn root_loader(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
-    loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform))
+    loader(sites, sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform))
 }
 
 /// Checks whether the script in the root of the tree follows option 17.
@@ -611,11 +612,13 @@ pub(super) fn root_script_asks(sites: &Sites) -> bool {
     sites.default.as_ref().is_some_and(|site| SiteLoaders::new(site).class.is_some())
 }
 
-/// Returns the path of the first loader of `site` for `platform`.
-fn loader(site: Option<&Site>, platform: Platform) -> Option<Utf8PathBuf> {
+/// Returns the path of the first loader of `site` for `platform`; without one, that of the shim of iPXE's signed set, if
+/// the tree has the set and its files are for this platform.
+fn loader(sites: &Sites, site: Option<&Site>, platform: Platform) -> Option<Utf8PathBuf> {
     let site = site?;
-    let loader = site.loaders.iter().find(|loader| loader.platform() == platform)?;
-    Some(paths::loader_in_tree(site.name.as_deref(), loader.as_str()))
+    let own = site.loaders.iter().find(|loader| loader.platform() == platform).map(|loader| loader.as_str().into());
+    let of_set = || Some(sites.signed_set.filter(|_| platform == Platform::EfiX64)?.path(signed_set::FIRST));
+    Some(paths::loader_in_tree(site.name.as_deref(), own.or_else(of_set)?.as_str()))
 }
 
 /// Returns the path of the syslinux loader in the root of the tree for `platform`.

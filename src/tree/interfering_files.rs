@@ -52,7 +52,9 @@ pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
     let loaders = manifest.files.iter().filter(|file| file.kind == FileKind::EfiApplication && file.ipxe.is_some());
     let folders: BTreeSet<&Utf8Path> =
         loaders.flat_map(|file| [file.path.parent().unwrap_or(Utf8Path::new("")), Utf8Path::new("")]).collect();
-    folders.into_iter().map(|folder| folder.join(paths::AUTOEXEC)).collect()
+    let own: BTreeSet<&Utf8Path> = manifest.files.iter().map(|file| &*file.path).collect();
+    // The script beside a signed set belongs to the tree.
+    folders.into_iter().map(|folder| folder.join(paths::AUTOEXEC)).filter(|path| !own.contains(&**path)).collect()
 }
 
 impl InterferingFile {

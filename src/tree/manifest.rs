@@ -201,6 +201,9 @@ pub struct ManifestEntry {
     /// Path in the archive of a syslinux file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<Utf8PathBuf>,
+    /// Name and version of the signed set that the file was downloaded with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub set: Option<String>,
 }
 
 /// Origin of an iPXE loader.
@@ -588,20 +591,24 @@ mod tests {
         let ipxe = (name(), digest(), name(), digest()).prop_map(|(target, configuration, script, slot_sha256)| {
             Embedded { target, configuration, script: script.into(), slot_size: SlotSize::DEFAULT, slot_sha256 }
         });
-        let options = (prop::option::of(name()), prop::option::of(name()), prop::option::of(name()));
+        let names = || prop::option::of(name());
+        let options = (names(), names(), names(), names());
         let digests = (digest(), prop::option::of(digest()));
         (name(), any::<u64>(), digests, kind, options, prop::option::of(ipxe)).prop_map(
-            |(path, size, (sha256, authenticode_sha256), (kind, arch), (site, same_as, member), ipxe)| ManifestEntry {
-                path: path.into(),
-                size,
-                sha256,
-                authenticode_sha256,
-                kind,
-                arch,
-                site,
-                same_as: same_as.map(Into::into),
-                ipxe,
-                member: member.map(Into::into),
+            |(path, size, (sha256, authenticode_sha256), (kind, arch), (site, same_as, member, set), ipxe)| {
+                ManifestEntry {
+                    path: path.into(),
+                    size,
+                    sha256,
+                    authenticode_sha256,
+                    kind,
+                    arch,
+                    site,
+                    same_as: same_as.map(Into::into),
+                    ipxe,
+                    member: member.map(Into::into),
+                    set,
+                }
             },
         )
     }

@@ -485,6 +485,7 @@ mod tests {
                 same_as: None,
                 ipxe: own.then_some(embedded),
                 member: None,
+                set: None,
             };
             let identity = Some((FileKind::EfiApplication, Some(arch)));
             compare(&file, Found { content, identity, description: "an EFI application".into(), signed: None })

@@ -455,7 +455,7 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 24] = [
+    const INPUTS: [&str; 25] = [
         "butane",
         "cache_dir",
         "db",
@@ -471,6 +471,7 @@ mod tests {
         "passphrase_file",
         "path",
         "project",
+        "secure_boot_set",
         "signer",
         "sources_from",
         "ssh",

@@ -268,6 +268,7 @@ impl<'u> Host<'u> {
             network,
             ipxe_url: local(&args.ipxe_url)?,
             syslinux_archive: local(&args.syslinux_archive)?,
+            signed_set: args.secure_boot_set.as_deref().map(absolute).transpose()?,
             bundle: args.sources_from.as_deref().map(absolute).transpose()?,
         })
     }

@@ -120,6 +120,7 @@ fn with(flag: Flag) -> &'static str {
         Flag::Replace => "replace what is there with `--replace`",
         Flag::Report => "choose another folder with `--report`",
         Flag::Scratch => "choose another folder with `--scratch`",
+        Flag::SecureBootSet => "give its files, or their archive, with `--secure-boot-set`",
         Flag::SourcesFrom => "give a source bundle with `--sources-from`",
         Flag::Ssh => "name OpenSSH's client with `--ssh`",
         Flag::SshIdentity => "name a key with `--ssh-option IdentityFile=FILE`",

@@ -3,12 +3,21 @@
 use crate::base::plural::count;
 use std::fmt;
 
-use super::{ContentSource, Other, Plan, PlannedFile, Stamped};
+use super::{ContentSource, Other, Plan, PlannedFile, PlannedSetFile, Stamped};
 use crate::build::make;
 use crate::printable::printable;
 
 /// Maximum number of sites' loaders to print.
 const SHOWN: usize = 20;
+
+impl fmt::Display for PlannedSetFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pin {
+            Some(pin) => write!(f, "{} of the signed set {}", pin.name, self.set),
+            None => write!(f, "{}, for the signed set {}", self.site.source(), self.set),
+        }
+    }
+}
 
 impl fmt::Display for Plan {
     /// Writes the plan as text for the user, one line for each step.
@@ -47,6 +56,12 @@ impl fmt::Display for Plan {
                         let parts = planned.parts().map(|part| part.loader.as_str()).collect::<Vec<_>>().join(", ");
                         let (source, slot) = (planned.site.source(), planned.site.slot_sha256.short());
                         writeln!(f, "  {path} = {} with {parts} with {source} (slot {slot})", planned.medium)?;
+                    }
+                }
+                ContentSource::OfSet(planned) => {
+                    sited += usize::from(planned.site.name.is_some());
+                    if planned.site.name.is_none() || sited <= SHOWN {
+                        writeln!(f, "  {path} = {planned}")?;
                     }
                 }
                 ContentSource::Other(Other::Linked { loader, config, .. }) => {

@@ -13,6 +13,7 @@ pub use self::object_inputs::ObjectInputs;
 use crate::base::paths;
 use crate::config::ipxe_config::IpxeConfig;
 use crate::config::pins::{MemberPin, Pins};
+use crate::config::signed_set::{self, SetPlace, SignedFilePin, SignedSetPin};
 use crate::config::sites::{Site, Sites};
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::Patch;
@@ -34,6 +35,8 @@ pub struct Plan {
     sites: Vec<SiteBases>,
     /// The other files, sorted bytewise by path.
     others: Vec<(Utf8PathBuf, Other)>,
+    /// Where iPXE's signed set is, if the tree has it.
+    set_place: Option<SetPlace>,
 }
 
 /// Inputs of the plan.
@@ -85,6 +88,8 @@ pub enum ContentSource<'p> {
     Stamped(Stamped<'p>),
     /// A boot medium.
     Medium(PlannedMedium<'p>),
+    /// A file of iPXE's signed set, or the script beside it.
+    OfSet(PlannedSetFile<'p>),
     /// A file other than an iPXE loader.
     Other(&'p Other),
 }
@@ -94,7 +99,9 @@ impl<'p> ContentSource<'p> {
     #[must_use]
     pub fn site(&self) -> Option<&'p Site> {
         match self {
-            Self::Stamped(Stamped { site, .. }) | Self::Medium(PlannedMedium { site, .. }) => Some(site),
+            Self::Stamped(Stamped { site, .. })
+            | Self::Medium(PlannedMedium { site, .. })
+            | Self::OfSet(PlannedSetFile { site, .. }) => Some(site),
             Self::Other(_) => None,
         }
     }
@@ -129,6 +136,25 @@ impl<'p> PlannedMedium<'p> {
     }
 }
 
+/// A file of iPXE's signed set, or the script beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedSetFile<'p> {
+    /// The pinned file; `None` for the script.
+    pub pin: Option<&'p SignedFilePin>,
+    /// The set.
+    pub set: &'p SignedSetPin,
+    /// Owning site, or the root of the tree.
+    pub site: &'p Site,
+}
+
+impl PlannedSetFile<'_> {
+    /// Returns the script, if that is what the file is.
+    #[must_use]
+    pub fn script(&self) -> Option<String> {
+        self.pin.is_none().then(|| signed_set::autoexec(self.site.script().text()))
+    }
+}
+
 /// A file other than an iPXE loader.
 #[derive(Debug, Clone)]
 pub enum Other {
@@ -160,7 +186,7 @@ impl Plan {
     /// Computes the plan.
     #[must_use]
     pub fn new(inputs: Inputs, sites: Sites) -> Self {
-        let Sites { default, sites, members, boot, pxelinux_config, .. } = sites;
+        let Sites { default, sites, members, boot, pxelinux_config, signed_set: set_place, .. } = sites;
         let mut resolver = BaseResolver { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
         let mut bind = |site| SiteBases { bases: resolver.bases(&site), site };
         let (root, sites) = (default.map(&mut bind), sites.into_iter().map(&mut bind).collect());
@@ -171,7 +197,7 @@ impl Plan {
         others.extend(boot.iter().map(|entry| (entry.file().into(), Other::Text(entry.script().into_bytes()))));
         others.extend(pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.into(), Other::Text(text))));
         others.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-        Self { builds, inputs, root, sites, others }
+        Self { builds, inputs, root, sites, others, set_place }
     }
 
     /// Returns all files of the tree, sorted bytewise by path.
@@ -180,23 +206,29 @@ impl Plan {
             .others
             .iter()
             .map(|(path, other)| PlannedFile { path: path.clone(), origin: ContentSource::Other(other) });
-        let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(SiteBases::files).chain(others).collect();
+        let mut own: Vec<PlannedFile<'_>> =
+            self.root.iter().flat_map(|root| root.files(self.set())).chain(others).collect();
         own.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
         // The files of all sites are contiguous, in the order of the sites.
-        let first_site = self.sites.first().and_then(|site| site.files().next());
+        let first_site = self.sites.first().and_then(|site| site.files(self.set()).next());
         let behind =
             own.split_off(own.partition_point(|file| {
                 first_site.as_ref().is_none_or(|first| file.path.as_str() < first.path.as_str())
             }));
-        own.into_iter().chain(self.sites.iter().flat_map(SiteBases::files)).chain(behind)
+        own.into_iter().chain(self.sites.iter().flat_map(|site| site.files(self.set()))).chain(behind)
     }
 
     /// Returns the iPXE loaders among the files, sorted bytewise by path.
     pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
         self.files().filter_map(|PlannedFile { path, origin }| match origin {
             ContentSource::Stamped(loader) => Some((path, loader)),
-            ContentSource::Medium(_) | ContentSource::Other(_) => None,
+            ContentSource::Medium(_) | ContentSource::OfSet(_) | ContentSource::Other(_) => None,
         })
+    }
+
+    /// Returns iPXE's signed set and where it is, if the tree has it.
+    fn set(&self) -> Option<(&SignedSetPin, SetPlace)> {
+        self.inputs.pins.signed_set.as_ref().zip(self.set_place)
     }
 
     /// Returns the pinned syslinux files that the tree has, or that its boot media are made with.
@@ -235,7 +267,8 @@ impl Plan {
     /// Returns the number of files.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.others.len() + self.sites().map(|site| site.loaders.len() + site.media.len()).sum::<usize>()
+        let of_set = self.set().map_or(0, |_| signed_set::FILES.len() + 1);
+        self.others.len() + self.sites().map(|site| site.loaders.len() + site.media.len() + of_set).sum::<usize>()
     }
 
     /// Returns whether there are no files.
@@ -246,20 +279,27 @@ impl Plan {
 }
 
 impl SiteBases {
-    /// Returns the loaders and the boot media, sorted bytewise by path.
-    fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
+    /// Returns the loaders, the boot media and the files of the signed `set`, sorted bytewise by path.
+    fn files<'p>(&'p self, set: Option<(&'p SignedSetPin, SetPlace)>) -> impl Iterator<Item = PlannedFile<'p>> {
         let Self { site, bases } = self;
         let loader = |loader: &Loader| {
-            (loader.as_str(), ContentSource::Stamped(Stamped { loader: *loader, base: bases[loader], site }))
+            (loader.as_str().into(), ContentSource::Stamped(Stamped { loader: *loader, base: bases[loader], site }))
         };
         let medium = |medium: &Medium| {
-            (medium.file_name(), ContentSource::Medium(PlannedMedium { medium: *medium, site, bases }))
+            (medium.file_name().into(), ContentSource::Medium(PlannedMedium { medium: *medium, site, bases }))
         };
-        let mut files: Vec<_> = site.loaders.iter().map(loader).chain(site.media.iter().map(medium)).collect();
-        files.sort_unstable_by_key(|(name, _)| *name);
-        files
-            .into_iter()
-            .map(|(name, origin)| PlannedFile { path: paths::loader_in_tree(site.name.as_deref(), name), origin })
+        let of_set = set.into_iter().flat_map(|(set, place)| {
+            let pinned = signed_set::FILES.iter().filter_map(|(name, pinned)| Some((*name, Some(set.file(pinned)?))));
+            let all = pinned.chain([(paths::AUTOEXEC, None)]);
+            all.map(move |(name, pin)| (place.path(name), ContentSource::OfSet(PlannedSetFile { pin, set, site })))
+        });
+        let own = site.loaders.iter().map(loader).chain(site.media.iter().map(medium));
+        let mut files: Vec<(Utf8PathBuf, _)> = own.chain(of_set).collect();
+        files.sort_unstable_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        files.into_iter().map(|(name, origin)| PlannedFile {
+            path: paths::loader_in_tree(site.name.as_deref(), name.as_str()),
+            origin,
+        })
     }
 }
 

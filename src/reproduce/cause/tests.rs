@@ -59,6 +59,7 @@ fn manifest() -> Manifest {
             site: None,
             ipxe: Some(ipxe),
             member: None,
+            set: None,
         }],
     }
 }

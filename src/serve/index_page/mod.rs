@@ -201,6 +201,7 @@ mod tests {
             same_as: None,
             ipxe: None,
             member: None,
+            set: None,
         }
     }
 

@@ -24,6 +24,9 @@ pub struct OriginArgs {
     /// Path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
     #[arg(long, value_name = "FILE", value_parser = origin)]
     pub syslinux_archive: Option<String>,
+    /// Folder with the files of iPXE's signed set, or their archive, instead of the pinned addresses
+    #[arg(long, value_name = "PATH", value_parser = local_path)]
+    pub secure_boot_set: Option<Utf8PathBuf>,
     /// Source bundle, written by bundle-sources, to take everything from
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub sources_from: Option<Utf8PathBuf>,

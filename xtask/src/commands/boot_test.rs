@@ -13,6 +13,7 @@ use netboot_loaders::base::progress::{Muted, Progress};
 use netboot_loaders::boot_test::case::{BootSource, Case, Intent};
 use netboot_loaders::boot_test::daemon::{Daemon, WebServer};
 use netboot_loaders::boot_test::expected_console::expectation;
+use netboot_loaders::boot_test::loaders;
 use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::{DhcpSetup, HttpSetup, MAC, TestNetwork, Tls};
@@ -65,6 +66,9 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     }
     let scratch = temporary_folder()?;
     let tree = CheckedTree::open(&path, &scratch, host.ui)?;
+    if let Some(warning) = loaders::skipped(&tree) {
+        host.ui.warn(warning);
+    }
     let cases = boot_test::plan(&tree, &intent, &selection)?;
     if args.list {
         list(&cases, &network, host);

@@ -26,7 +26,8 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Class::BadInput, text).help("leave it out, or name the other input"));
     }
     let given = ipxe_url.is_some();
-    let origins = host.origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
+    let origins =
+        host.origins(&OriginArgs { offline, ipxe_url, syslinux_archive, secure_boot_set: None, sources_from: None })?;
     let cache = host.cache()?;
     let request =
         UpdateRequest { project: &host.project, cache: &cache, origins: &origins, to: to.as_deref(), dry_run };

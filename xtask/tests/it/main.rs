@@ -24,6 +24,7 @@ mod release;
 mod reproduce;
 mod secure_boot;
 mod secure_boot_keys;
+mod signed_set;
 mod stamp;
 mod syslinux;
 mod tree;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             reproduce::variations::tests(),
             secure_boot::tests(),
             secure_boot_keys::tests(),
+            signed_set::tests(),
             stamp::tests(),
             syslinux::tests(),
             tree::tests(),

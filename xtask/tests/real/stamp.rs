@@ -130,7 +130,13 @@ fn compared_with_make(real: &Real, loaders: &[Loader], more: &str) {
     let plan = choices.plan(&settings.path, &cache, &Silent).unwrap();
     let (built, missing) = recall(&plan, &cache).unwrap();
     assert!(missing.is_empty(), "the bases were built just now");
-    let origins = Origins { network: NetworkAccess::Offline, ipxe_url: None, syslinux_archive: None, bundle: None };
+    let origins = Origins {
+        network: NetworkAccess::Offline,
+        ipxe_url: None,
+        syslinux_archive: None,
+        signed_set: None,
+        bundle: None,
+    };
     let context = BuildContext {
         plan: &plan,
         sources: &cache,

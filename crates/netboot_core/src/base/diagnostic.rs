@@ -163,6 +163,8 @@ closed_set! {
         Report = "report",
         /// Folder of measurements.
         Scratch = "scratch",
+        /// iPXE's signed set.
+        SecureBootSet = "secure-boot-set",
         /// Source bundle.
         SourcesFrom = "sources-from",
         /// SSH client.

@@ -187,8 +187,8 @@ impl ProjectPaths {
 }
 
 /// Names in the root of a tree that have, or would get, a special meaning.
-const RESERVED: [&str; 8] =
-    [MANIFEST, SHA256SUMS, DEPLOYED, DEPLOYING, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
+const RESERVED: [&str; 9] =
+    [MANIFEST, SHA256SUMS, DEPLOYED, DEPLOYING, LINKED_OBJECTS, SIGNED_SET, "sites", "pxelinux.cfg", AUTOEXEC];
 
 /// Returns the reserved name that a file called `name` would take. Some TFTP servers ignore case.
 #[must_use]
@@ -204,8 +204,11 @@ pub const SHA256SUMS: &str = "SHA256SUMS";
 pub const DEPLOYED: &str = "netboot-loaders-deployed.json";
 /// Name of the lock in the target folder of a deployment, which exists while the deployment runs.
 pub const DEPLOYING: &str = "netboot-loaders-deploying.lock";
-/// Name of the script that iPXE downloads when it starts under UEFI; no tree contains one.
+/// Name of the script that iPXE downloads when it starts under UEFI. A tree contains one only beside the loaders of
+/// iPXE's signed set, which have no script of their own.
 pub const AUTOEXEC: &str = "autoexec.ipxe";
+/// Name of the folder with iPXE's signed set, in the root of a tree and in the folder of a site.
+pub const SIGNED_SET: &str = "secureboot";
 /// Name of the folder with the lists of the objects linked into the loaders, in a tree and in `vendor/`.
 const LINKED_OBJECTS: &str = "linked-objects";
 /// Path of the pxelinux configuration in a tree.
@@ -236,11 +239,13 @@ pub fn is_tree_record(path: &Utf8Path) -> bool {
     path == MANIFEST || path == SHA256SUMS
 }
 
-/// Checks whether a path in a tree is that of a text from the project: the script of a boot entry, or the pxelinux
-/// configuration.
+/// Checks whether a path in a tree is that of a text from the project: the script of a boot entry or of a signed set, or
+/// the pxelinux configuration.
 #[must_use]
 pub fn is_chosen_text(path: &Utf8Path) -> bool {
-    path == PXELINUX_DEFAULT || (path.extension() == Some("ipxe") && path.components().count() == 1)
+    path == PXELINUX_DEFAULT
+        || path.file_name() == Some(AUTOEXEC)
+        || (path.extension() == Some("ipxe") && path.components().count() == 1)
 }
 
 /// Checks whether a path in a tree is that of a list of the objects linked into a loader.

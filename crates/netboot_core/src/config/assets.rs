@@ -10,6 +10,7 @@ use netboot_script::Feature;
 
 use super::ipxe_config::{self, IpxeConfig, SecureBuild};
 use super::pins::{IpxePin, Pins};
+use super::signed_set::SignedSetPin;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Located, Table};
@@ -52,6 +53,8 @@ pub(super) struct Assets<'p> {
     pins: &'p Pins,
     /// How UEFI loaders are built for Secure Boot, if they are.
     pub secure_boot: Option<SecureBuild>,
+    /// Whether scripts are for iPXE's signed set, too, so that one is of use without loaders.
+    pub has_signed_set: bool,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
@@ -82,6 +85,7 @@ impl<'p> Assets<'p> {
             project,
             pins,
             secure_boot: None,
+            has_signed_set: false,
             templates: BTreeMap::new(),
             configs: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -91,12 +95,12 @@ impl<'p> Assets<'p> {
     }
 
     /// Resolves the complete settings `site_table` at `location` and reads all files that they name. Returns `None` if
-    /// there are no loaders or if there are errors.
+    /// there are no loaders and no signed set with a script, or if there are errors.
     pub(super) fn setup(
         &mut self,
         table: &Table<'_>,
         location: &Location,
-        site_table: SiteTable,
+        mut site_table: SiteTable,
     ) -> Option<ResolvedSite> {
         let missing = |key: &str, remedy: &str| {
             let key = if location.key.is_empty() { key.to_owned() } else { format!("{}.{key}", location.key) };
@@ -105,13 +109,15 @@ impl<'p> Assets<'p> {
         if site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
             // Without loaders no script is needed; the sites can still set what is missing here.
             let own = |media: &Located<Arc<[Medium]>>| media.location.key == format!("{}.media", location.key);
-            if let Some(media) = site_table.media.filter(|media| own(media) && location.key != "default")
+            if let Some(media) = site_table.media.take().filter(|media| own(media) && location.key != "default")
                 && let Some(medium) = media.value.first()
             {
                 let message = format!("`{medium}` is for the machines that `loaders` are for, and there are none");
                 table.report(media.location.finding(message, "list loaders, or leave `media` out"));
             }
-            return None;
+            if !self.has_signed_set || site_table.script.is_none() {
+                return None;
+            }
         }
         if site_table.loaders.is_none() {
             missing("loaders", "list the loaders, or none with []");
@@ -163,6 +169,11 @@ impl<'p> Assets<'p> {
     /// Returns the pinned iPXE.
     pub(super) fn pin(&self) -> &'p IpxePin {
         &self.pins.ipxe
+    }
+
+    /// Returns the pinned signed set, if there is one.
+    pub(super) fn signed_set(&self) -> Option<&'p SignedSetPin> {
+        self.pins.signed_set.as_ref()
     }
 
     /// Returns the project's folder.

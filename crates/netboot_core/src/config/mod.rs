@@ -10,6 +10,7 @@ pub mod pins;
 pub mod pins_writer;
 pub mod script;
 pub mod secure_boot;
+pub mod signed_set;
 pub mod signers;
 pub mod sites;
 pub mod template;

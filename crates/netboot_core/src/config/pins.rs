@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::signed_set::{self, SignedSetPin};
 use super::signers::{self, SignerPin};
 use super::toml::{self, Located, Table, TomlFile};
 use super::version::Version;
@@ -20,6 +21,8 @@ pub struct Pins {
     pub ipxe: IpxePin,
     /// The prebuilt syslinux loaders.
     pub syslinux: SyslinuxPin,
+    /// iPXE's official set for Secure Boot, if it is pinned; in the inputs of a build, only if the tree has it.
+    pub signed_set: Option<SignedSetPin>,
     /// Keys whose signatures are accepted for mirrored releases.
     pub signers: Vec<SignerPin>,
 }
@@ -163,8 +166,9 @@ impl Pins {
             root.require_plain_text();
             let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
             let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
+            let signed_set = signed_set::read(root);
             let signers = signers::read(root);
-            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value, signers })
+            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value, signed_set, signers })
         })
     }
 }
@@ -245,7 +249,9 @@ fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64
 /// name may contain one.
 fn name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-    let mut known = Loader::ALL.iter().map(|it| it.as_str()).chain(Medium::ALL.iter().map(|it| it.file_name()));
+    let of_set = signed_set::FILES.iter().map(|(name, _)| *name);
+    let known = Loader::ALL.iter().map(|it| it.as_str()).chain(Medium::ALL.iter().map(|it| it.file_name()));
+    let mut known = known.chain(of_set);
     let taken = known.any(|name| name.eq_ignore_ascii_case(text)) || reserved(text).is_some();
     if fine && !text.starts_with('.') && !taken {
         Ok(text.to_owned())

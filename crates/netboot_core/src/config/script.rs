@@ -235,6 +235,25 @@ pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Pla
     location.finding(message, help)
 }
 
+/// Returns the warning that the loaders of iPXE's signed set lack the macro `name`, which `feature` at `location` needs.
+pub(super) fn not_in_signed_set(feature: &Feature, location: &Location, name: &str) -> Diagnostic {
+    let message = format!(
+        "`{}` needs `{name}`, which iPXE's signed loaders do not have: those of `set` would stop there",
+        feature.name
+    );
+    location.finding(message, "leave it out, or build loaders with it, and sign them with a key of your own")
+}
+
+/// Returns the warning that the loaders of iPXE's signed set do not trust the site's own certificates for the https
+/// address at `location`.
+pub(super) fn untrusted_by_signed_set(location: &Location) -> Diagnostic {
+    location.finding(
+        "iPXE's signed loaders trust public authorities only, and never those in `trust`: those of `set` stop here if the \
+         server's certificate is from one of them",
+        "use http there, a certificate of a public authority, or loaders that are signed with a key of your own",
+    )
+}
+
 /// Returns the warning that the pinned iPXE lacks `command` at `location`, which the release `since` introduced.
 pub(super) fn too_new(command: &str, since: &str, pin: &IpxePin, location: &Location) -> Diagnostic {
     location.finding(

@@ -1,6 +1,8 @@
-//! The table `[secure-boot]` of `sites.toml`: UEFI loaders are built for Secure Boot, and signed.
+//! The table `[secure-boot]` of `sites.toml`: UEFI loaders are built for Secure Boot, and signed; or the tree gets iPXE's
+//! official signed set.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,10 +11,13 @@ use rustls_pki_types::pem::PemObject;
 
 use super::assets::Assets;
 use super::ipxe_config::{Sbat, SecureBuild};
+use super::signed_set::{FILES, SetName, SetPlace};
+use super::site::Site;
 use super::site_table::safe_path;
 use super::toml::{Located, Table};
 use super::trust;
 use crate::base::diagnostic::{Diagnostic, Location};
+use crate::base::paths;
 use crate::loader::signature::SigningCertificate;
 use crate::loader::target::Platform;
 use crate::printable::printable;
@@ -28,6 +33,54 @@ const MAX_WORDS: usize = 100;
 
 /// Maximum length of the name in an SBAT line.
 const MAX_SBAT_NAME: usize = 63;
+
+/// Keys about loaders that are built and signed here.
+const OWN: [&str; 6] = ["certificate", "sbat-name", "sbat-generation", "key", "passphrase-file", "sign-command"];
+
+/// Reads `table`: how own loaders get signed, and where the official set is, if the tree has it.
+pub(super) fn read(table: &Table<'_>, assets: &Assets<'_>) -> (Option<SecureBoot>, Option<Located<SetPlace>>) {
+    let set = signed_set(table, assets);
+    let own = !["set", "place"].iter().any(|key| table.has(key)) || OWN.iter().any(|key| table.has(key));
+    (own.then(|| SecureBoot::read(table, assets)).flatten(), set)
+}
+
+/// Parses a name of a closed set.
+fn known<T: FromStr<Err = String>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|wanted| format!("found `{}`, {wanted}", printable(text)))
+}
+
+/// Returns where the official set is, located at the key that decides it.
+fn signed_set(table: &Table<'_>, assets: &Assets<'_>) -> Option<Located<SetPlace>> {
+    let set = table.parsed("set", "write set = \"ipxe\"", known::<SetName>);
+    let place = table.parsed("place", "write \"folder\" or \"root\", or leave it out", known::<SetPlace>);
+    if let Some(place) = place.as_ref().filter(|_| !table.has("set")) {
+        table.report(place.location.finding("is for a `set`, and there is none", "add set = \"ipxe\", or remove it"));
+    }
+    let set = set?;
+    if assets.signed_set().is_none() {
+        let remedy = "copy the table [secure-boot-set] from this tool's own vendor/pins.toml";
+        table.report(set.location.finding("names a set that vendor/pins.toml does not pin", remedy));
+        return None;
+    }
+    Some(place.unwrap_or(Located { value: SetPlace::Folder, location: set.location }))
+}
+
+/// Returns the error of a set that would be confused with the loaders of `sites`: both have the same names, or loaders
+/// would fetch the set's script, and kernels would get it as a part of their initrd.
+pub(super) fn conflict<'s>(set: &Located<SetPlace>, mut sites: impl Iterator<Item = &'s Site>) -> Option<Diagnostic> {
+    if set.value == SetPlace::Folder {
+        return None;
+    }
+    let efi = |site: &'s Site| Some((site, *site.loaders.iter().find(|it| it.platform() != Platform::Bios)?));
+    let (site, loader) = sites.find_map(efi)?;
+    let of = site.name.as_ref().map_or("of `[default]`".to_owned(), |name| format!("of the site `{name}`"));
+    let message = if FILES.iter().any(|(name, _)| *name == loader.as_str()) {
+        format!("`{loader}` is a file of the set, and the loader `{loader}` {of} has the same place")
+    } else {
+        format!("the loader `{loader}` {of} would fetch the set's `{}`, which is not its script", paths::AUTOEXEC)
+    };
+    Some(set.location.finding(message, "set place = \"folder\", or take the loaders for UEFI out of `loaders`"))
+}
 
 /// How loaders get signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +139,7 @@ impl SecureBoot {
     }
 
     /// Reads `table`.
-    pub(super) fn read(table: &Table<'_>, assets: &Assets<'_>) -> Option<Self> {
+    fn read(table: &Table<'_>, assets: &Assets<'_>) -> Option<Self> {
         let pin = assets.pin();
         if pin.precedes(SINCE) {
             let message = format!("found iPXE {}, which cannot be built for Secure Boot", pin.version);

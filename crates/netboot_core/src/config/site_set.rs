@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use netboot_script::{Feature, commands};
+use netboot_script::Feature;
+use netboot_script::commands::{self, BuildKind};
 
 use super::assets::ResolvedSite;
 use super::pins::IpxePin;
@@ -21,6 +22,8 @@ use crate::stamp::slot::{SlotSize, TooLong};
 pub(super) struct SiteSet {
     /// Whether a script that is too long gets a larger slot.
     relink: bool,
+    /// Whether iPXE's signed loaders run the scripts, too.
+    pub has_signed_set: bool,
     /// The iPXE that runs the scripts.
     pin: IpxePin,
     sites: Vec<Site>,
@@ -57,6 +60,7 @@ impl SiteSet {
     pub(super) fn new(relink: bool, pin: IpxePin) -> Self {
         Self {
             relink,
+            has_signed_set: false,
             pin,
             sites: Vec::new(),
             names: Vec::new(),
@@ -166,6 +170,13 @@ impl SiteSet {
                 continue;
             }
             let location = Location::line(setup.template.file.clone(), feature.line);
+            if self.has_signed_set {
+                if let Some(name) = feature.availability.missing(BuildKind::EfiX86) {
+                    self.warn(script::not_in_signed_set(&feature, &location, name));
+                } else if feature.name == commands::HTTPS && !setup.config.trust.is_empty() {
+                    self.warn(script::untrusted_by_signed_set(&location));
+                }
+            }
             if let Some(since) = commands::since(&feature.name).filter(|since| self.pin.precedes(since)) {
                 self.warn(script::too_new(&feature.name, since, &self.pin, &location));
             } else {

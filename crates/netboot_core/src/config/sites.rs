@@ -13,7 +13,8 @@ use super::inventory::Inventory;
 use super::pins::{MemberPin, Pins};
 use super::reading::Reading;
 use super::script;
-use super::secure_boot::SecureBoot;
+use super::secure_boot::{self, SecureBoot};
+use super::signed_set::SetPlace;
 pub use super::site::Site;
 use super::site_set::{self, SiteOrigin, SiteSet};
 use super::site_table::{SiteTable, check_name, safe_path};
@@ -41,6 +42,8 @@ pub struct Sites {
     pub boot: Vec<BootEntry>,
     /// How UEFI loaders get signed, if they do.
     pub secure_boot: Option<SecureBoot>,
+    /// Where iPXE's signed set is in the root of the tree and in the folders of the sites, if they have it.
+    pub signed_set: Option<SetPlace>,
     /// The content of `pxelinux.cfg/default`, if requested.
     pub pxelinux_config: Option<Vec<u8>>,
     /// Warnings for the user.
@@ -77,10 +80,11 @@ impl Sites {
         first_warnings(files.into_iter().filter_map(warning).chain(signers).collect())
     }
 
-    /// Returns this configuration without sites and boot media, and with `loaders` in the root of the tree.
+    /// Returns this configuration without sites, boot media and signed set, and with `loaders` in the root of the tree.
     #[must_use]
     pub fn with_loaders(mut self, loaders: &[Loader]) -> Self {
         self.sites.clear();
+        self.signed_set = None;
         if let Some(site) = &mut self.default {
             (site.loaders, site.media) = (loaders.into(), [].into());
         }
@@ -102,8 +106,10 @@ impl Sites {
         let file = reading.assets.relative(&path);
         let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(TomlFile::new(&file, &text).read(|root| {
-            let secure_boot = root.table("secure-boot", |table| SecureBoot::read(table, &reading.assets));
-            let secure_boot = secure_boot.map(|at| at.value);
+            let secure_boot = root.table("secure-boot", |table| Some(secure_boot::read(table, &reading.assets)));
+            let (secure_boot, signed_set) = secure_boot.map_or((None, None), |at| at.value);
+            reading.assets.has_signed_set = signed_set.is_some();
+            reading.site_set.has_signed_set = signed_set.is_some();
             reading.assets.secure_boot = secure_boot.as_ref().map(|it| it.build.clone());
             let default = reading.all(root, &options.inventories);
             let (members, pxelinux_config) = root
@@ -112,7 +118,13 @@ impl Sites {
             let BootEntries { mut boot, secure, secrets } = boot_entry::read(root);
             let (sites, mut warnings) = reading.site_set.finish(root);
             let loaders = default.iter().chain(&sites).flat_map(|site| site.loaders.iter());
-            let platforms: BTreeSet<Platform> = loaders.map(|loader| loader.platform()).collect();
+            let platforms =
+                loaders.map(|loader| loader.platform()).chain(signed_set.as_ref().map(|_| Platform::EfiX64));
+            let platforms: BTreeSet<Platform> = platforms.collect();
+            let conflict = |set| secure_boot::conflict(set, default.iter().chain(&sites));
+            if let Some(conflict) = signed_set.as_ref().and_then(conflict) {
+                root.report(conflict);
+            }
             warnings.extend(boot.iter_mut().filter_map(|entry| entry.meet(&platforms)));
             warnings.extend(secure_boot.iter().flat_map(|it| it.unsigned(&platforms)));
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
@@ -128,7 +140,8 @@ impl Sites {
             }
             warnings.extend(published(root, &boot, &secrets, pxelinux_config.as_deref()));
             let warnings = first_warnings(warnings);
-            Some(Self { default, sites, members, boot, secure_boot, pxelinux_config, warnings })
+            let signed_set = signed_set.map(|at| at.value);
+            Some(Self { default, sites, members, boot, secure_boot, signed_set, pxelinux_config, warnings })
         })?)
     }
 }

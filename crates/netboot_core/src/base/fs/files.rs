@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -232,6 +232,16 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<(
     };
     copy().map_err(failing("write", to))?;
     set_mode(to, 0o644)
+}
+
+/// Checks whether `one` and `other` are one plain file with two names.
+#[must_use]
+pub fn is_same_file(one: &Utf8Path, other: &Utf8Path) -> bool {
+    let identity = |path: &Utf8Path| {
+        let metadata = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// Creates `to` as a hard link to the file `from`, or as a copy if the file system does not support hard links.

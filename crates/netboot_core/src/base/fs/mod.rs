@@ -12,8 +12,8 @@ pub mod world_readable;
 
 pub use self::error::{Error, Result, Unwritable, unwritable};
 pub use self::files::{
-    copy, create_dir_all, exchange, hard_link, link_or_copy, publish_file, remove_dir_all, remove_file, rename,
-    resolve, set_mode, sha256, symlink, sync_all_of, sync_dir, touch, write_anew, write_atomic, write_exported,
+    copy, create_dir_all, exchange, hard_link, is_same_file, link_or_copy, publish_file, remove_dir_all, remove_file,
+    rename, resolve, set_mode, sha256, symlink, sync_all_of, sync_dir, touch, write_anew, write_atomic, write_exported,
     write_new,
 };
 pub use self::folders::{

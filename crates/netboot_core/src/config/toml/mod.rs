@@ -197,6 +197,12 @@ impl<'a> Table<'a> {
         Some((Location { file: self.document.file.clone(), line, key: self.key(key) }, value))
     }
 
+    /// Checks whether the table has `key`, without reading it.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     fn typed<T>(
         &self,
         key: &str,
