@@ -20,7 +20,7 @@ pub use self::arguments::*;
 pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
-pub use self::secure_boot::{Keys, SecureBoot};
+pub use self::secure_boot::{Keys, SecureBootCommand};
 pub use self::servers::*;
 use crate::{exit, program};
 
@@ -263,7 +263,7 @@ Examples:
     /// Makes keys for Secure Boot
     SecureBoot {
         #[command(subcommand)]
-        what: SecureBoot,
+        what: SecureBootCommand,
     },
     /// Deploys a tree or tarball to the folder or server that machines boot from
     #[command(after_help = "Only changed files are sent. Each file is read back before it replaces the old
@@ -380,7 +380,7 @@ impl XtaskCommand {
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
-            Self::SecureBoot { what: SecureBoot::Keys(args) } => vec![of(Flag::Out, &Some(args.out.clone()))],
+            Self::SecureBoot { what: SecureBootCommand::Keys(args) } => vec![of(Flag::Out, &Some(args.out.clone()))],
             Self::Bench { what } => {
                 let measured =
                     what.measure().map(|args| [of(Flag::Scratch, &args.scratch), of(Flag::Json, &args.json)]);

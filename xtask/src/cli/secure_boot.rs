@@ -7,7 +7,7 @@ use netboot_loaders::secure_boot::authority_name;
 
 /// Parts of Secure Boot.
 #[derive(Subcommand)]
-pub enum SecureBoot {
+pub enum SecureBootCommand {
     /// Makes keys that sign loaders, and the files that make machines trust them
     #[command(after_help = "openssl makes the keys; this program never reads them. The folder's README.txt
 says what each file is for.

@@ -16,14 +16,18 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 46] = pages![
+const PAGES: [(&str, &str); 50] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
+    "tutorials/secure-boot",
     "how-to/install",
     "how-to/own-script",
     "how-to/many-sites",
     "how-to/https-own-ca",
+    "how-to/secure-boot",
+    "how-to/secure-boot-keys",
+    "how-to/secure-boot-official",
     "how-to/build-configuration",
     "how-to/boot-media",
     "how-to/closed-network",
@@ -35,7 +39,6 @@ const PAGES: [(&str, &str); 46] = pages![
     "how-to/dhcp-kea",
     "how-to/dhcp-isc-dhcpd",
     "how-to/dhcp-systemd-networkd",
-    "how-to/secure-boot-keys",
     "how-to/deploy",
     "how-to/mirror",
     "how-to/ignition",
@@ -59,6 +62,7 @@ const PAGES: [(&str, &str); 46] = pages![
     "concepts/stamping",
     "concepts/reproducibility",
     "concepts/pins-and-trust",
+    "concepts/secure-boot",
     "concepts/trees",
     "troubleshooting/symptoms",
     "troubleshooting/screen-messages",

@@ -11,14 +11,14 @@ use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files}
 use serde_json::json;
 
 use super::real_path;
-use crate::cli::{Keys, SecureBoot};
+use crate::cli::{Keys, SecureBootCommand};
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use crate::program::PUBLISHED;
 use netboot_loaders::base::diagnostic::{Class, Flag};
 
-pub(super) fn run(what: &SecureBoot, host: &Host<'_>) -> Result<(), Failure> {
-    let SecureBoot::Keys(args) = what;
+pub(super) fn run(what: &SecureBootCommand, host: &Host<'_>) -> Result<(), Failure> {
+    let SecureBootCommand::Keys(args) = what;
     let folder = absolute(&args.out)?;
     outside_of_project(&folder, host)?;
     let passphrase = args.passphrase_file.as_deref().map(absolute).transpose()?;

@@ -75,11 +75,14 @@ fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result
 /// Returns a line about each signer of the tree's files; warns if a certificate has ended.
 fn signers(report: &VerifyReport, host: &Host<'_>) -> String {
     let mut text = String::new();
+    // Firmware takes the signatures of a downloaded set all the same, and no user can have others made.
+    let has_set = report.manifest.files.iter().any(|file| file.set.is_some());
+    let is_own = |sha256| report.manifest.secure_boot.as_ref().is_some_and(|it| it.certificate_sha256 == sha256);
     for SigningCertificate { subject, issuer, not_after, sha256, .. } in &report.signers {
         let (subject, issuer, until) = (printable(subject), printable(issuer), day(*not_after));
         let _ =
             writeln!(text, "signed by {subject}, issued by {issuer}, until {until}, certificate {}", sha256.short());
-        if *not_after < SystemTime::now() {
+        if *not_after < SystemTime::now() && (!has_set || is_own(*sha256)) {
             let message = format!("the certificate of `{subject}`, which has signed loaders, was valid until {until}");
             host.ui.warn(Diagnostic::new(message).help("ask whoever signed them for new ones"));
         }

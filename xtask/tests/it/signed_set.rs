@@ -22,6 +22,7 @@ netboot_fixtures::tests! {
     the_set_can_be_in_the_root_where_nothing_is_confused_with_it,
     what_is_wrong_about_the_set_is_told,
     a_tree_with_the_set_is_released_deployed_and_listed,
+    recipes_hand_out_the_shim_where_there_is_no_loader_of_ones_own,
 }
 
 /// A set in a folder of its own, with the private keys that signed it.
@@ -351,5 +352,30 @@ fn a_tree_with_the_set_is_released_deployed_and_listed() -> Result<(), String> {
     let names: Vec<_> =
         resolved.as_array().unwrap().iter().filter(|it| it["annotations"]["set"] == "ipxe 2.0.0").collect();
     assert_eq!(names.len(), 5, "{names:?}");
+    Ok(())
+}
+
+fn recipes_hand_out_the_shim_where_there_is_no_loader_of_ones_own() -> Result<(), String> {
+    let set = Set::make()?;
+    let project = set.project(&format!("{NO_LOADERS}[site.a]\n"));
+    project.write(
+        "embed-scripts/network.toml",
+        "subnet = \"192.0.2.0/24\"\ntftp-server = \"192.0.2.1\"\nhttp-url = \"http://192.0.2.1/tftp\"\n\
+         ranges = [\"192.0.2.100-192.0.2.199\"]\nboot = \"http://192.0.2.1/boot.ipxe\"\ninterface = \"eth0\"\n\
+         [[host]]\nname = \"one\"\nmac = \"52:54:00:00:00:01\"\nfirmware = \"uefi\"\nsite = \"a\"\n",
+    );
+    let recipe = || {
+        let ran = project.run(["recipe", "dnsmasq"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let boots = |recipe: &str| {
+        let lines = recipe.lines().filter(|line| !line.starts_with('#') && line.contains("secureboot"));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    says!(project, boots(&recipe()), "what-dnsmasq-hands-out-of-the-signed-set");
+    // A loader of one's own goes first, as before.
+    project.sites(&format!("{}[site.a]\n", NO_LOADERS.replace("[]", "[\"ipxe.efi\"]")));
+    assert!(!recipe().contains("secureboot/"), "{}", recipe());
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(super) struct ResolvedSite {
     pub template: Arc<Template>,
     /// The build configuration.
     pub config: Arc<IpxeConfig>,
+    /// Whether the site has iPXE's signed set.
+    pub has_signed_set: bool,
     /// Requested slot size; a longer script may get a larger slot.
     pub slot: SlotSize,
     /// The variables.
@@ -131,7 +133,16 @@ impl<'p> Assets<'p> {
         let (loaders, template, config) = (site_table.loaders?, template?, config?);
         let media =
             site_table.media.map_or_else(|| Arc::from([]), |media| self.media(table, media, &loaders, location));
-        Some(ResolvedSite { loaders, media, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
+        Some(ResolvedSite {
+            loaders,
+            media,
+            template,
+            config,
+            has_signed_set: self.has_signed_set,
+            slot,
+            vars: site_table.vars,
+            judged: BTreeSet::new(),
+        })
     }
 
     /// Returns the `media`, after checking that they can be made for the machines that boot `loaders`.

@@ -10,7 +10,7 @@ use super::script::Script;
 use super::template::{Template, Vars};
 use crate::digest::Sha256Digest;
 use crate::loader::medium::Medium;
-use crate::loader::target::Loader;
+use crate::loader::target::{Loader, Platform};
 use crate::stamp::slot::{Slot, SlotSize};
 
 /// Loaders with one script and one configuration. There can be a hundred thousand sites, so they share common data, and
@@ -25,6 +25,8 @@ pub struct Site {
     pub media: Arc<[Medium]>,
     /// The build configuration.
     pub config: Arc<IpxeConfig>,
+    /// Whether it has iPXE's signed set.
+    pub has_signed_set: bool,
     /// The size of the slot for the script.
     pub slot: SlotSize,
     /// The digest of the slot's content.
@@ -41,11 +43,19 @@ impl Site {
             loaders: Arc::clone(&setup.loaders),
             media: Arc::clone(&setup.media),
             config: Arc::clone(&setup.config),
+            has_signed_set: setup.has_signed_set,
             slot: slot.size(),
             slot_sha256: slot.digest(),
             template: Arc::clone(&setup.template),
             vars,
         }
+    }
+
+    /// Checks whether it has something to boot for `platform`: a loader, or iPXE's signed set.
+    #[must_use]
+    pub fn serves(&self, platform: Platform) -> bool {
+        let has_set = self.has_signed_set && platform == Platform::EfiX64;
+        has_set || self.loaders.iter().any(|loader| loader.platform() == platform)
     }
 
     /// Renders the script that the loaders run.

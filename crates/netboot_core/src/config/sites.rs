@@ -86,7 +86,7 @@ impl Sites {
         self.sites.clear();
         self.signed_set = None;
         if let Some(site) = &mut self.default {
-            (site.loaders, site.media) = (loaders.into(), [].into());
+            (site.loaders, site.media, site.has_signed_set) = (loaders.into(), [].into(), false);
         }
         self
     }

@@ -109,7 +109,7 @@ impl<T: Eq + Hash> Taken<T> {
 
 fn check_site(table: &Table<'_>, at: &Located<String>, platform: Platform, known: &HashMap<&str, &Site>) {
     let (message, remedy) = match known.get(at.value.as_str()) {
-        Some(site) if site.loaders.iter().any(|loader| loader.platform() == platform) => return,
+        Some(site) if site.serves(platform) => return,
         Some(_) => (
             format!("the site `{}` has no loader for {platform}", at.value),
             "give the site such a loader in sites.toml",
