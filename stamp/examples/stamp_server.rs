@@ -11,13 +11,17 @@
 //! connection when the client sends or reads nothing for ten seconds, or takes two minutes in total. Until then, the
 //! connection holds a loader of up to 4 MiB, so 64 connections take 256 MiB in addition to the bundle. Put the server
 //! behind a reverse proxy if you cannot trust clients that far.
+//!
+//! With `--sign-command`, each UEFI loader is signed before it is sent, as many at a time as there are processors.
 
 #![allow(clippy::disallowed_methods, reason = "a program is no part of the library")]
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Read, Write, stdout};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{available_parallelism, scope, sleep};
 use std::time::{Duration, Instant};
@@ -26,8 +30,8 @@ use netboot_stamp::bundle::Bundle;
 use netboot_stamp::slot::Slot;
 use netboot_stamp::stamper::{self, Stamper};
 
-const USAGE: &str =
-    "wanted stamp_server BUNDLE [--listen ADDRESS:PORT] [--configuration NAME] [--template FILE | --url URL]";
+const USAGE: &str = "wanted stamp_server BUNDLE [--listen ADDRESS:PORT] [--configuration NAME] \
+     [--template FILE | --url URL] [--sign-command 'PROGRAM … {input} … {output}']";
 
 /// Number of connections served at a time, each by its own thread.
 const CONNECTIONS: usize = 64;
@@ -62,8 +66,8 @@ fn main() {
 fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let path = PathBuf::from(arguments.next().filter(|argument| !argument.starts_with('-')).ok_or(USAGE)?);
-    let (mut address, mut configuration, mut template) =
-        ("127.0.0.1:8080".to_owned(), "default".to_owned(), TEMPLATE.to_owned());
+    let (mut address, mut configuration, mut template, mut signer) =
+        ("127.0.0.1:8080".to_owned(), "default".to_owned(), TEMPLATE.to_owned(), None);
     while let Some(option) = arguments.next() {
         let value = arguments.next().ok_or(USAGE)?;
         match option.as_str() {
@@ -71,12 +75,13 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
             "--configuration" => configuration = value,
             "--template" => template = std::fs::read_to_string(value)?,
             "--url" => template = format!("#!ipxe\ndhcp && chain {}\n", value.replace("{site}", "{{ site }}")),
+            "--sign-command" => signer = Some(Signer::parse(&value).ok_or(USAGE)?),
             _ => return Err(USAGE.into()),
         }
     }
     let bundle = Bundle::open(&path)?;
     let stampers = stampers(&bundle, available_parallelism()?.get())?;
-    let stock = Stock { bundle, configuration, template, stampers: Pool::new(stampers) };
+    let stock = Stock { bundle, configuration, template, signer, stampers: Pool::new(stampers) };
     let listener = TcpListener::bind(address)?;
     match writeln!(stdout(), "listening on http://{}", listener.local_addr()?) {
         // The parent process does not read the output.
@@ -144,8 +149,55 @@ struct Stock {
     bundle: Bundle,
     configuration: String,
     template: String,
+    signer: Option<Signer>,
     stampers: Pool<Stamper>,
 }
+
+/// A command that signs UEFI loaders for Secure Boot.
+struct Signer {
+    /// The program and its arguments; `{input}` and `{output}` stand for the file to sign and for the one to write.
+    words: Vec<String>,
+    /// Maximum time for a loader.
+    patience: Duration,
+}
+
+impl Signer {
+    /// Parses words that are separated by blanks.
+    fn parse(command: &str) -> Option<Self> {
+        let words: Vec<String> = command.split_ascii_whitespace().map(str::to_owned).collect();
+        let has = |part: &str| words.iter().skip(1).any(|word| word.contains(part));
+        (has("{input}") && has("{output}")).then_some(Self { words, patience: Duration::from_secs(30) })
+    }
+
+    /// Returns `loader` as the command has signed it. What it wrote is sent as it is.
+    fn sign(&self, loader: &[u8]) -> io::Result<Vec<u8>> {
+        let folder = tempfile::tempdir()?;
+        let [input, output] = ["unsigned.efi", "signed.efi"].map(|name| folder.path().join(name));
+        std::fs::write(&input, loader)?;
+        let file = |word: &String| {
+            word.replace("{input}", &input.to_string_lossy()).replace("{output}", &output.to_string_lossy())
+        };
+        let mut command = Command::new(&self.words[0]);
+        let mut signing = command.args(self.words[1..].iter().map(file)).stdin(Stdio::null()).spawn()?;
+        let deadline = Instant::now() + self.patience;
+        let status = loop {
+            match signing.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() < deadline => sleep(Duration::from_millis(2)),
+                None => {
+                    signing.kill()?;
+                    break signing.wait()?;
+                }
+            }
+        };
+        let mut signed = Vec::new();
+        File::open(output)?.take(loader.len() as u64 + MAX_SIGNATURE).read_to_end(&mut signed)?;
+        if status.success() { Ok(signed) } else { Err(io::Error::other(format!("the signer ended with {status}"))) }
+    }
+}
+
+/// Maximum size of a signature that is sent, in bytes; one with a long chain has 10,000.
+const MAX_SIGNATURE: u64 = 1 << 20;
 
 impl Stock {
     /// Answers the request of `connection`.
@@ -189,7 +241,18 @@ impl Stock {
         let base = base.ok_or_else(|| (404, "there is no such loader".to_owned()))?;
         let script = self.template.replace("{{ site }}", site);
         let slot = Slot::fill(script.as_bytes(), base.slot_size()).map_err(|error| (500, error.to_string()))?;
-        self.stampers.with(|stamper| stamper.stamp(base, &slot)).map_err(|error| (500, error.to_string()))
+        self.stampers.with(|stamper| {
+            let stamped = stamper.stamp(base, &slot).map_err(|error| (500, error.to_string()))?;
+            match &self.signer {
+                Some(signer) if Path::new(loader).extension().is_some_and(|it| it == "efi") => {
+                    signer.sign(&stamped).map_err(|error| {
+                        eprintln!("error: {loader} cannot be signed: {error}");
+                        (500, "the loader cannot be signed".to_owned())
+                    })
+                }
+                _ => Ok(stamped),
+            }
+        })
     }
 }
 
@@ -269,7 +332,24 @@ mod tests {
         let ipxe = IpxeIdentity { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
         let bundle = Bundle::new(ipxe, [("default".to_owned(), base)]);
         let stampers = Pool::new(stampers(&bundle, 1).unwrap());
-        Stock { bundle, configuration: "default".into(), template: TEMPLATE.into(), stampers }
+        Stock { bundle, configuration: "default".into(), template: TEMPLATE.into(), signer: None, stampers }
+    }
+
+    #[test]
+    fn a_loader_is_sent_as_the_command_has_signed_it_or_not_at_all() {
+        assert!(["", "cp", "cp {input}", "{input} {output}"].iter().all(|it| Signer::parse(it).is_none()));
+        let sign = |command: &str| {
+            let signer = Signer { patience: Duration::from_millis(500), ..Signer::parse(command).unwrap() };
+            signer.sign(b"loader").map_err(|error| error.to_string())
+        };
+        assert_eq!(sign("dd status=none if={input} of={output} bs=1 seek=2"), Ok(b"\0\0loader".to_vec()));
+        assert!(sign("true {input} {output}").unwrap_err().contains("No such file"));
+        assert!(sign("cp {input} {output} --no-such-option").is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("slow");
+        std::fs::write(&script, "cp $1 $2; exec sleep 60").unwrap();
+        let slow = sign(&format!("sh {} {{input}} {{output}}", script.display()));
+        assert!(slow.unwrap_err().starts_with("the signer ended with signal: 9"));
     }
 
     #[test]
