@@ -2,7 +2,6 @@
 
 use super::manifest::{ManifestEntry, SignerEntry};
 use crate::digest::Sha256Digest;
-use crate::loader::file_kind::FileKind;
 use crate::loader::signature::{Signatures, SigningCertificate, has_table};
 use crate::printable::printable;
 
@@ -40,14 +39,14 @@ impl Signed {
 }
 
 /// Returns what is wrong with the signatures of `file`; `signer` is who has signed the tree's loaders according to the
-/// manifest, and `demanded` is a certificate that the user wants all of them to be signed with.
+/// manifest. If it `is_loader`, by its content and its name, it must be signed with the certificate that the user
+/// `demanded`, whatever the manifest says.
 pub(super) fn problem(
     file: &ManifestEntry,
-    found: Option<&Signed>,
+    (found, is_loader): (Option<&Signed>, bool),
     signer: Option<&SignerEntry>,
     demanded: Option<&SigningCertificate>,
 ) -> Option<String> {
-    let is_loader = file.ipxe.is_some() && file.kind == FileKind::EfiApplication;
     let signer = signer.filter(|_| file.authenticode_sha256.is_some());
     let wanted = demanded.filter(|_| is_loader).map(|it| it.subject.as_str()).or(signer.map(|it| it.signer.as_str()));
     let Some(Signed { digest, broken, signers, is_demanded }) = found else {

@@ -396,7 +396,8 @@ impl Seen {
             match self.files.remove(&file.path) {
                 Some(found) => {
                     let by = (manifest.secure_boot.as_ref(), self.demanded.as_ref());
-                    let problem = signed::problem(file, found.signed.as_ref(), by.0, by.1);
+                    let is_loader = is_efi_loader(file, &found);
+                    let problem = signed::problem(file, (found.signed.as_ref(), is_loader), by.0, by.1);
                     let difference = compare(file, found);
                     let signature = problem.map(|problem| Difference::Signature(file.path.clone(), problem));
                     self.differences.extend(difference.or(signature));
@@ -447,6 +448,12 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     };
     let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
+}
+
+/// Checks whether a file is an iPXE loader for UEFI, by its content, and by its name or what the manifest says of it.
+fn is_efi_loader(file: &ManifestEntry, found: &Found) -> bool {
+    let is_efi = found.identity.is_some_and(|(kind, _)| kind == file_kind::FileKind::EfiApplication);
+    is_efi && (file.ipxe.is_some() || in_root_or_site(&file.path).parse::<Loader>().is_ok())
 }
 
 /// Returns the rest of `path` in the folder of its site, or in the root of the tree.

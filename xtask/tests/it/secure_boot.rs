@@ -76,18 +76,18 @@ fn manifest(project: &Project) -> Manifest {
 
 fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
     let keys = Keys::make()?;
-    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\", \"snponly.efi\"", KEY);
+    let project = keys.project("\"ipxe.pxe\", \"ipxe.efi\", \"ipxe-legacy.efi\"", KEY);
     let stamped = |of: &Project| of.build(&[]).success().stdout;
     assert!(stamped(&project).contains(" 3 loaders stamped, 0 kept"));
     let of = |path: &str| manifest(&project).files.into_iter().find(|file| file.path == path).unwrap();
     assert_eq!(of("ipxe.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/ipxe.efi");
-    assert_eq!(of("snponly.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/snponly.efi");
+    assert_eq!(of("ipxe-legacy.efi").ipxe.unwrap().target, "bin-x86_64-efi-sb/ipxe-legacy.efi");
     assert_eq!(of("ipxe.pxe").ipxe.unwrap().target, "bin/ipxe.pxe");
     assert!(of("ipxe.efi").authenticode_sha256.is_some() && of("ipxe.pxe").authenticode_sha256.is_none());
     assert_eq!(manifest(&project).secure_boot.unwrap().signer, "CN=Loaders");
     let lists: Vec<_> =
         manifest(&project).files.into_iter().filter(|file| file.path.starts_with("linked-objects")).collect();
-    assert!(lists.iter().any(|list| list.path == "linked-objects/default/sb/snponly.efi.txt"), "{lists:?}");
+    assert!(lists.iter().any(|list| list.path == "linked-objects/default/sb/ipxe-legacy.efi.txt"), "{lists:?}");
     for signer in ["ca.pem", "leaf.pem"] {
         let verified = project.run(["verify", "--signer", keys.path(signer).as_str()]).success().stdout;
         assert!(verified.contains("\nsigned by CN=Loaders, issued by CN=Loader CA, until "), "{verified}");
@@ -95,7 +95,7 @@ fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
     let error = project.run(["verify", "--signer", keys.path("other.pem").as_str()]).error(8);
     assert!(error.contains("  `ipxe.efi` is signed by `CN=Loaders`, wanted `CN=Other`\n"), "{error}");
     assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept"));
-    let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"snponly.efi\"", KEY);
+    let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"ipxe-legacy.efi\"", KEY);
     project.sites(&format!("{sites}[site.a]\n"));
     // A site with the same script has the same bytes.
     assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept, 3 hard links to others"));
@@ -251,5 +251,17 @@ fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), Str
     ));
     rewrite_manifest(&tree);
     says!(project, project.run(["verify"]), "loaders-that-are-signed-otherwise");
+    // Whatever a manifest says, a loader is demanded to be signed.
+    let mut forged = manifest(&project);
+    forged.secure_boot = None;
+    for file in &mut forged.files {
+        (file.ipxe, file.authenticode_sha256) = (None, None);
+    }
+    project.write("dist/tftp/manifest.json", &forged.to_json());
+    project.write("dist/tftp/SHA256SUMS", &forged.sha256sums());
+    project.run(["verify"]).success();
+    let error = project.run(["verify", "--signer", keys.path("ca.pem").as_str()]).error(8);
+    assert!(error.contains("`ipxe.efi` has no signature, wanted one of `CN=Loader CA`"), "{error}");
+    assert!(error.contains("`snponly.efi` is signed by `CN=Other`, wanted `CN=Loader CA`"), "{error}");
     Ok(())
 }
