@@ -3,8 +3,6 @@
 //! Each signature is checked before anything is published: it must be the only one, hold, be made with the key of the
 //! configured certificate, and cover the loader as it was stamped.
 
-use std::os::unix::fs::MetadataExt;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
@@ -29,17 +27,9 @@ pub enum Error {
     /// The signing command is missing.
     #[error("found no program `{0}`, which `sign-command` names")]
     NoCommand(String),
-    /// There is no such secret.
-    #[error("there is no `{0}`, which signing needs")]
-    NoSecret(Utf8PathBuf),
-    /// Other users can read a secret.
-    #[error("`{path}` can be read by others (mode {mode:03o}), wanted its owner alone")]
-    Exposed {
-        /// The key, or the file with its passphrase.
-        path: Utf8PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// A file is not taken for a secret.
+    #[error(transparent)]
+    Secret(#[from] fs::SecretFlaw),
     /// A secret is in a folder that gets published.
     #[error("`{path}` is in `{tree}`, which gets published")]
     InTree {
@@ -52,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Process(#[from] process::Error),
     /// The passphrase is wrong, or there is none.
-    #[error("the key `{key}` cannot be read with {}", passphrase.as_ref().map_or("no passphrase".to_owned(), |it| format!("the passphrase in `{it}`")))]
+    #[error("the key `{key}` is none in PEM, or cannot be read with {}", passphrase.as_ref().map_or("no passphrase".to_owned(), |it| format!("the passphrase in `{it}`")))]
     Passphrase {
         /// The key.
         key: Utf8PathBuf,
@@ -82,12 +72,10 @@ impl Diagnose for Error {
             Self::NoCommand(program) => Class::MissingTool
                 .about(program)
                 .help("install it, or correct `sign-command` in embed-scripts/sites.toml"),
-            Self::NoSecret(path) | Self::OtherKey(path) => {
+            Self::OtherKey(path) => {
                 Class::BadInput.about(path).help("correct `key` or `certificate` in embed-scripts/sites.toml")
             }
-            Self::Exposed { path, .. } => Class::BadInput
-                .about(path)
-                .help(format!("run `chmod 600 {path}`, and hold what was readable for known")),
+            Self::Secret(error) => error.diagnosis(),
             Self::InTree { path, .. } => {
                 Class::BadInput.about(path).help("move it, and have another key made: that one may be known to others")
             }
@@ -220,15 +208,20 @@ impl Signer {
         let limit = content.len() as u64 + MAX_SIGNATURE;
         let signed = match fs::read_at_most(&output, limit) {
             Err(error) if error.is_not_found() => return Err(refused("it wrote nothing".into())),
-            signed => signed?,
+            Err(_) => return Err(refused(format!("what it wrote is no plain file of at most {limit} bytes"))),
+            Ok(signed) => signed,
         };
-        self.check(content, &signed).map_err(refused)?;
+        let wanted = Signatures::of(content).map_err(refused)?.digest;
+        self.check(wanted, &signed).map_err(refused)?;
         Ok(signed)
     }
 
-    /// Says what is wrong with `signed`, which should be `content` with a signature.
-    fn check(&self, content: &[u8], signed: &[u8]) -> Result<(), String> {
-        let wanted = Signatures::of(content)?.digest;
+    /// Checks that `signed` has one signature, which holds, is this signer's and covers what has the digest `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self, wanted: Sha256Digest, signed: &[u8]) -> Result<(), String> {
         let Signatures { digest, signatures, .. } = Signatures::of(signed)?;
         if digest != wanted {
             return Err("what it has signed is not the loader".into());
@@ -267,13 +260,7 @@ const MAX_SIGNATURE: u64 = 1 << 20;
 
 /// Checks that nobody but its owner can read `secret`, and that it is not in `tree` or another one.
 fn check_secret(secret: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
-    let metadata = match secret.metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Error::NoSecret(secret.to_owned())),
-        metadata => metadata.map_err(|error| fs::Error::new("read", secret, error))?,
-    };
-    if metadata.mode() & 0o077 != 0 {
-        return Err(Error::Exposed { path: secret.to_owned(), mode: metadata.mode() & 0o777 });
-    }
+    fs::check_secret(secret)?;
     let real = secret.canonicalize_utf8().unwrap_or_else(|_| secret.to_owned());
     let records = [paths::MANIFEST, paths::DEPLOYED];
     let published = |folder: &&Utf8Path| *folder == tree || records.iter().any(|name| folder.join(name).exists());

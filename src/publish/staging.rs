@@ -152,7 +152,12 @@ impl Maker<'_> {
         if let Some(digests) = self.known.content(path, identity)
             && (self.is_made(path, digests.content)? || self.keep(path, digests.content)?)
         {
-            return Ok(Made::Loader { file: job.file, identity, digests, stamped: false });
+            let new = self.new.join(path);
+            if self.contents.is_signed_as_now(&job.file, digests, &new) {
+                return Ok(Made::Loader { file: job.file, identity, digests, stamped: false });
+            }
+            self.unchanged.store(false, Ordering::Relaxed);
+            fs::remove_file(&new)?;
         }
         let digests = self.write(&job, stamper)?;
         Ok(Made::Loader { file: job.file, identity, digests, stamped: true })

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Once, OnceLock};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Help};
 use crate::base::paths::Cache;
@@ -220,6 +220,14 @@ impl<'a> TreeContents<'a> {
             _ => None,
         };
         Ok(FileDigests { content: Content::of(bytes), authenticode })
+    }
+
+    /// Checks whether `file`, which an earlier run has made with these `digests` at `path`, is signed as it would be now.
+    pub fn is_signed_as_now(&self, file: &PlannedFile<'_>, digests: FileDigests, path: &Utf8Path) -> bool {
+        let ContentSource::Stamped(loader) = &file.origin else { return true };
+        let Some(signer) = self.signer_of(loader) else { return true };
+        let content = fs::read(path).ok();
+        digests.authenticode.zip(content).is_some_and(|(wanted, content)| signer.check(wanted, &content).is_ok())
     }
 
     fn medium_identity(&self, planned: &PlannedMedium<'_>) -> Sha256Digest {

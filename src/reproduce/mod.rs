@@ -99,7 +99,7 @@ pub fn reproduce(
         let plain = run.build(&none)?;
         let varied = run.build(asked)?;
         let reference = Reference::Rebuild(&plain);
-        return if Run::found(&varied, reference) == Run::wanted(reference) {
+        return if Run::found(&varied, reference) == Run::wanted(&varied, reference) {
             Ok(run.report(&varied, reference))
         } else {
             let (culprits, build) = run.narrow(asked, varied, &plain)?;
@@ -108,7 +108,7 @@ pub fn reproduce(
     };
     let varied = run.build(asked)?;
     let reference = Reference::Published(published);
-    if Run::found(&varied, reference) == Run::wanted(reference) {
+    if Run::found(&varied, reference) == Run::wanted(&varied, reference) {
         return Ok(run.report(&varied, reference));
     }
     if asked.is_empty() {
@@ -120,7 +120,7 @@ pub fn reproduce(
         return run.explain(&plain, reference, &[], evidence);
     }
     let (culprits, build) = run.narrow(asked, varied, &plain)?;
-    if Run::found(&plain, reference) == Run::wanted(reference) {
+    if Run::found(&plain, reference) == Run::wanted(&plain, reference) {
         return run.explain(&build, Reference::Rebuild(&plain), &culprits, evidence);
     }
     let mut report = run.explain(&plain, reference, &[], evidence)?;
@@ -128,22 +128,38 @@ pub fn reproduce(
     Ok(report)
 }
 
-/// Returns the digests of all files of a tree. If it is `signed`, or compared with such a tree, those of loaders are the
-/// digests of what is signed, and boot media with such loaders are left out: a signature cannot be made again.
-fn all_files(manifest: &Manifest, signed: bool) -> Digests {
-    let secure: BTreeSet<Loader> = if signed { loaders_with_digest(manifest) } else { BTreeSet::new() };
-    let has_signed = |file: &&ManifestEntry| {
-        file.kind.is_medium() && file.ipxe.iter().flat_map(Embedded::loaders).any(|loader| secure.contains(&loader))
-    };
-    let digest = |file: &ManifestEntry| file.authenticode_sha256.filter(|_| signed).unwrap_or(file.sha256);
-    let compared = manifest.files.iter().filter(|file| !has_signed(file));
-    compared.map(|file| (file.path.to_string(), digest(file))).collect()
+/// Files that cannot be compared byte for byte with those of a signed tree, since a signature cannot be made again.
+#[derive(Default)]
+struct SignedFiles<'m> {
+    /// Loaders, of which what is signed is compared.
+    loaders: BTreeSet<&'m Utf8Path>,
+    /// Boot media with such loaders, which are left out.
+    media: BTreeSet<&'m Utf8Path>,
 }
 
-/// Returns the loaders of a tree that are built for Secure Boot.
-fn loaders_with_digest(manifest: &Manifest) -> BTreeSet<Loader> {
-    let secure = manifest.files.iter().filter(|file| file.authenticode_sha256.is_some());
-    secure.flat_map(|file| file.ipxe.iter().flat_map(Embedded::loaders)).collect()
+impl<'m> SignedFiles<'m> {
+    /// Finds them in `rebuilt`, the manifest of the build here: what a release says of itself does not count.
+    fn of(rebuilt: &'m Manifest) -> Self {
+        let secure = |file: &&ManifestEntry| file.authenticode_sha256.is_some();
+        let loaders = rebuilt.files.iter().filter(secure);
+        let kinds: BTreeSet<Loader> =
+            loaders.clone().flat_map(|file| file.ipxe.iter().flat_map(Embedded::loaders)).collect();
+        let has_signed = |file: &&ManifestEntry| {
+            file.kind.is_medium() && file.ipxe.iter().flat_map(Embedded::loaders).any(|loader| kinds.contains(&loader))
+        };
+        let media = rebuilt.files.iter().filter(has_signed);
+        Self { loaders: loaders.map(|file| &*file.path).collect(), media: media.map(|file| &*file.path).collect() }
+    }
+
+    /// Returns what is compared of all files of a tree.
+    fn digests(&self, manifest: &Manifest) -> Digests {
+        let digest = |file: &ManifestEntry| {
+            let signed = file.authenticode_sha256.filter(|_| self.loaders.contains(&*file.path));
+            signed.unwrap_or(file.sha256)
+        };
+        let compared = manifest.files.iter().filter(|file| !self.media.contains(&*file.path));
+        compared.map(|file| (file.path.to_string(), digest(file))).collect()
+    }
 }
 
 /// State of a run.
@@ -169,18 +185,23 @@ impl Run<'_> {
         loaders.map(|file| (file.path.to_string(), file.sha256)).collect()
     }
 
+    fn signed<'b>(build: &'b Rebuild, published: &PublishedTree) -> SignedFiles<'b> {
+        if published.is_signed() { SignedFiles::of(&build.manifest) } else { SignedFiles::default() }
+    }
+
     /// Returns the digests from `build` of the files that are compared with `reference`.
     fn found(build: &Rebuild, reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(_) => Self::digests(build),
-            Reference::Published(published) => all_files(&build.manifest, published.is_signed()),
+            Reference::Published(published) => Self::signed(build, published).digests(&build.manifest),
         }
     }
 
-    fn wanted(reference: Reference<'_>) -> Digests {
+    /// Returns what `build` has to have.
+    fn wanted(build: &Rebuild, reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(build) => Self::digests(build),
-            Reference::Published(published) => all_files(published.manifest(), published.is_signed()),
+            Reference::Published(published) => Self::signed(build, published).digests(published.manifest()),
         }
     }
 
@@ -217,7 +238,7 @@ impl Run<'_> {
 
     /// Creates the report of a comparison, without explanations of the differences.
     fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> ReproduceReport {
-        let (found, wanted) = (Self::found(build, reference), Self::wanted(reference));
+        let (found, wanted) = (Self::found(build, reference), Self::wanted(build, reference));
         let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
         let compared = |path: &&String| Compared {
             path: path.as_str().into(),
@@ -232,7 +253,8 @@ impl Run<'_> {
                 Some(manifest == published.manifest()),
                 cause::causes(manifest, published.manifest()),
                 Some(published.name.clone()),
-                published.manifest().secure_boot.as_ref().map(|it| printable(&it.signer).to_string()),
+                // Of a manifest alone, nobody has seen a signature.
+                published.signer().map(|it| printable(&it.signer).to_string()),
             ),
         };
         let verdict = if files.iter().all(Compared::same) {

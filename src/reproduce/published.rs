@@ -13,7 +13,7 @@ use crate::base::url::Url;
 use crate::base::{fs, parallel};
 use crate::fetch::download::{self, DownloadUrl, download};
 use crate::loader::file_kind;
-use crate::tree::manifest::Manifest;
+use crate::tree::manifest::{Manifest, SignerEntry};
 use crate::tree::open::{self, CheckedTree};
 use crate::tree::verify;
 
@@ -162,6 +162,13 @@ impl PublishedTree {
     #[must_use]
     pub fn is_signed(&self) -> bool {
         self.manifest().secure_boot.is_some()
+    }
+
+    /// Returns who has signed its loaders; `None` if nobody has, or if their signatures were not there to be checked.
+    #[must_use]
+    pub fn signer(&self) -> Option<&SignerEntry> {
+        let Contents::Tree(tree) = &self.content else { return None };
+        tree.manifest.secure_boot.as_ref()
     }
 
     /// Returns the path of the file `path` of the tree; `None` if only the manifest is available.

@@ -56,6 +56,9 @@ pub enum Error {
     /// The user has interrupted the command.
     #[error("interrupted")]
     Cancelled,
+    /// A file is not taken for a secret.
+    #[error(transparent)]
+    Secret(#[from] fs::SecretFlaw),
     /// Running openssl failed.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -84,6 +87,7 @@ impl Diagnose for Error {
             Self::NoModes(file) => Class::Failure.about(file).help(Flag::Out),
             Self::Unexpected(_) => Class::Failure.about("openssl").help("see what `openssl version` prints"),
             Self::Cancelled => Class::Interrupted.into(),
+            Self::Secret(error) => error.diagnosis(),
             Self::Process(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
         }

@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use self::error::Error;
 pub use self::openssl::Openssl;
 use crate::base::diagnostic::{Subcommand, Wording};
-use crate::base::fs::{self, Lock};
+use crate::base::fs::{self, Lock, SecretFlaw};
 use crate::base::paths::Staging;
 use crate::base::process;
 use crate::base::progress::Progress;
@@ -148,10 +148,9 @@ impl<'p> StagedFolder<'p> {
     /// Creates the folder at `path`, in place of one that a killed process has left.
     fn create(path: &'p Utf8Path) -> Result<Self, Error> {
         fs::remove_dir_all(path)?;
-        fs::create_dir_all(path)?;
-        let staged = Self(path);
-        fs::set_mode(path, 0o700)?;
-        Ok(staged)
+        // Whoever may write beside it could otherwise have made it meanwhile, with files that openssl writes keys into.
+        fs::create_private_dir(path)?;
+        Ok(Self(path))
     }
 }
 
@@ -163,10 +162,12 @@ impl Drop for StagedFolder<'_> {
 
 /// Sets the mode of a new file, and checks that it counts.
 fn protect(path: &Utf8Path, secret: bool) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
     fs::set_mode(path, if secret { 0o600 } else { 0o644 })?;
-    let is_open = path.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
-    if secret && is_open { Err(Error::NoModes(path.to_owned())) } else { Ok(()) }
+    match fs::check_secret(path) {
+        Err(SecretFlaw::Exposed { .. }) if secret => Err(Error::NoModes(path.to_owned())),
+        Err(error) if secret => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the authority's key and certificate.
@@ -281,8 +282,10 @@ pub fn renew_leaf(
     let mut kept = Vec::new();
     for (name, ending) in [(LOADER_KEY, "key"), (LOADER, "pem")] {
         let serial = serial.as_deref().unwrap_or("unknown");
-        let old = format!("loader-{serial}.{ending}");
-        if folder.join(name).is_file() && !folder.join(&old).exists() {
+        let numbered = (2..).map(|number| format!("loader-{serial}-{number}.{ending}"));
+        let mut names = std::iter::once(format!("loader-{serial}.{ending}")).chain(numbered);
+        let free = names.find(|old| folder.join(old).symlink_metadata().is_err());
+        if let Some(old) = free.filter(|_| folder.join(name).is_file()) {
             fs::rename(&folder.join(name), &folder.join(&old))?;
             kept.push(old);
         }

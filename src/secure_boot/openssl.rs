@@ -58,6 +58,7 @@ impl Openssl {
     /// [`Error`] if openssl is missing, or if there is no passphrase in the file.
     pub fn find(path: &str, passphrase: Option<Utf8PathBuf>) -> Result<Self, Error> {
         if let Some(file) = &passphrase {
+            fs::check_secret(file)?;
             let mut first = [0];
             let read = fs::open(file)?.read(&mut first).map_err(|error| fs::Error::new("read", file, error))?;
             if read == 0 || first == *b"\n" || first == *b"\r" {

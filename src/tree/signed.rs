@@ -14,7 +14,7 @@ pub(super) struct Signed {
     /// Who has signed: name and digest of the certificate.
     signers: Vec<(String, Sha256Digest)>,
     /// Whether one of them leads to the certificate that was asked for.
-    is_demanded: bool,
+    leads_there: bool,
 }
 
 impl Signed {
@@ -29,27 +29,27 @@ impl Signed {
             Ok(Signatures { digest, signatures, .. }) => (Ok(digest), signatures),
             Err(problem) => (Err(problem), Vec::new()),
         };
-        let is_demanded = signatures.iter().flatten().any(|it| demanded.is_some_and(|wanted| it.leads_to(wanted)));
+        let leads_there = signatures.iter().flatten().any(|it| demanded.is_some_and(|wanted| it.leads_to(wanted)));
         let broken = signatures.iter().find_map(|it| it.as_ref().err().cloned());
         let certificates: Vec<SigningCertificate> =
             signatures.into_iter().flatten().filter_map(|it| it.chain.into_iter().next()).collect();
         let signers = certificates.iter().map(|it| (printable(&it.subject).to_string(), it.sha256)).collect();
-        Some((Self { digest, broken, signers, is_demanded }, certificates))
+        Some((Self { digest, broken, signers, leads_there }, certificates))
     }
 }
 
 /// Returns what is wrong with the signatures of `file`; `signer` is who has signed the tree's loaders according to the
-/// manifest. If it `is_loader`, by its content and its name, it must be signed with the certificate that the user
-/// `demanded`, whatever the manifest says.
+/// manifest. If `is_demanded`, it must be signed with the certificate that the user `demanded`, whatever the
+/// manifest says.
 pub(super) fn problem(
     file: &ManifestEntry,
-    (found, is_loader): (Option<&Signed>, bool),
+    (found, is_demanded): (Option<&Signed>, bool),
     signer: Option<&SignerEntry>,
     demanded: Option<&SigningCertificate>,
 ) -> Option<String> {
     let signer = signer.filter(|_| file.authenticode_sha256.is_some());
-    let wanted = demanded.filter(|_| is_loader).map(|it| it.subject.as_str()).or(signer.map(|it| it.signer.as_str()));
-    let Some(Signed { digest, broken, signers, is_demanded }) = found else {
+    let wanted = demanded.filter(|_| is_demanded).map(|it| it.subject.as_str()).or(signer.map(|it| it.signer.as_str()));
+    let Some(Signed { digest, broken, signers, leads_there }) = found else {
         return wanted.map(|wanted| format!("has no signature, wanted one of `{}`", printable(wanted)));
     };
     match digest {
@@ -62,8 +62,11 @@ pub(super) fn problem(
     if let Some(problem) = broken {
         return Some(format!("has a signature that does not hold: {problem}"));
     }
-    let is_signer = |signer: &SignerEntry| signers.iter().any(|(_, found)| *found == signer.certificate_sha256);
-    let fits = signer.is_none_or(is_signer) && (demanded.is_none() || !is_loader || *is_demanded);
+    let is_signer = |signer: &SignerEntry| {
+        let name = printable(&signer.signer).to_string();
+        signers.iter().any(|(found, digest)| *digest == signer.certificate_sha256 && *found == name)
+    };
+    let fits = signer.is_none_or(is_signer) && (!is_demanded || *leads_there);
     let names = || signers.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
     (!fits).then(|| format!("is signed by {}, wanted `{}`", names(), printable(wanted.unwrap_or_default())))
 }

@@ -149,6 +149,8 @@ pub struct VerifyReport {
     pub others: Vec<Utf8PathBuf>,
     /// Certificates of those who have signed files of the tree, each once.
     pub signers: Vec<SigningCertificate>,
+    /// Number of programs whose signer was demanded.
+    pub checked: usize,
 }
 
 /// Verifies the tree or the tarball at `path`.
@@ -196,7 +198,10 @@ fn folder(
         }
         match kind {
             EntryKind::File if own.contains(&file) => {}
-            _ if deployed && !known.contains(&*file) => seen.others.push(file),
+            // What is demanded of programs for UEFI holds wherever they come from.
+            _ if deployed && !known.contains(&*file) && !(demanded.is_some() && is_named_efi(&file)) => {
+                seen.others.push(file);
+            }
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
             EntryKind::File if !known.contains(&*file) => seen.differences.push(Difference::Extra(file)),
             EntryKind::File => seen.read(path, file)?,
@@ -205,6 +210,11 @@ fn folder(
     let mut report = seen.report(manifest, progress)?;
     report.unreadable = world_readable::first_unreadable(path, known_files(&report.manifest).into_iter());
     Ok(report)
+}
+
+/// Checks whether a file is named as programs for UEFI are.
+fn is_named_efi(path: &Utf8Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("efi"))
 }
 
 /// Returns the manifest of the tree at `path` without comparing anything.
@@ -302,6 +312,8 @@ struct Found {
     content: Content,
     identity: Option<(file_kind::FileKind, Option<Arch>)>,
     description: String,
+    /// Whether it begins as programs for UEFI do.
+    is_program: bool,
     signed: Option<Signed>,
 }
 
@@ -322,6 +334,7 @@ struct Seen {
     /// Certificate that all loaders must be signed with.
     demanded: Option<SigningCertificate>,
     signers: Vec<SigningCertificate>,
+    checked: usize,
 }
 
 impl Seen {
@@ -346,13 +359,13 @@ impl Seen {
             self.sums.replace(found).is_some()
         } else {
             let (identity, description) = (file_kind::identify(content), file_kind::describe(content));
-            let is_application = identity.is_some_and(|(kind, _)| kind == file_kind::FileKind::EfiApplication);
-            let signed = if is_application { Signed::of(content, self.demanded.as_ref()) } else { None };
+            let is_program = content.starts_with(b"MZ");
+            let signed = if is_program { Signed::of(content, self.demanded.as_ref()) } else { None };
             let signed = signed.map(|(signed, certificates)| {
                 self.add_signers(certificates);
                 signed
             });
-            let found = Found { content: found, identity, description, signed };
+            let found = Found { content: found, identity, description, is_program, signed };
             self.files.insert(path.clone(), found).is_some()
         };
         if self.files.len() > MAX_FILES {
@@ -396,8 +409,9 @@ impl Seen {
             match self.files.remove(&file.path) {
                 Some(found) => {
                     let by = (manifest.secure_boot.as_ref(), self.demanded.as_ref());
-                    let is_loader = is_efi_loader(file, &found);
-                    let problem = signed::problem(file, (found.signed.as_ref(), is_loader), by.0, by.1);
+                    let is_demanded = by.1.is_some() && is_demanded(file, &found);
+                    self.checked += usize::from(is_demanded);
+                    let problem = signed::problem(file, (found.signed.as_ref(), is_demanded), by.0, by.1);
                     let difference = compare(file, found);
                     let signature = problem.map(|problem| Difference::Signature(file.path.clone(), problem));
                     self.differences.extend(difference.or(signature));
@@ -421,8 +435,8 @@ impl Seen {
             _ => None,
         });
         let interfering_files = InterferingFile::among(extra.chain(&self.others), &manifest);
-        let Self { differences, others, signers, .. } = self;
-        VerifyReport { manifest, records, differences, interfering_files, unreadable: None, others, signers }
+        let Self { differences, others, signers, checked, .. } = self;
+        VerifyReport { manifest, records, differences, interfering_files, unreadable: None, others, signers, checked }
     }
 }
 
@@ -450,11 +464,17 @@ fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
 }
 
-/// Checks whether a file is an iPXE loader for UEFI, by its content, and by its name or what the manifest says of it.
-fn is_efi_loader(file: &ManifestEntry, found: &Found) -> bool {
-    let is_efi = found.identity.is_some_and(|(kind, _)| kind == file_kind::FileKind::EfiApplication);
-    is_efi && (file.ipxe.is_some() || in_root_or_site(&file.path).parse::<Loader>().is_ok())
+/// Checks whether a file has to be signed with a certificate that the user demands: each program for UEFI, by its
+/// content. Nobody signs `syslinux.efi`, and the files of an official signed set are signed by others.
+fn is_demanded(file: &ManifestEntry, found: &Found) -> bool {
+    let name = in_root_or_site(&file.path);
+    let is_of_set = file.set.is_some() && Utf8Path::new(name).starts_with(paths::SIGNED_SET) && found.signed.is_some();
+    let is_syslinux = file.member.is_some() && name == SYSLINUX;
+    found.is_program && !is_of_set && !is_syslinux
 }
+
+/// The syslinux loader for UEFI.
+const SYSLINUX: &str = "syslinux.efi";
 
 /// Returns the rest of `path` in the folder of its site, or in the root of the tree.
 fn in_root_or_site(path: &Utf8Path) -> &str {
@@ -495,8 +515,11 @@ mod tests {
                 set: None,
             };
             let identity = Some((FileKind::EfiApplication, Some(arch)));
-            compare(&file, Found { content, identity, description: "an EFI application".into(), signed: None })
-                .is_some()
+            compare(
+                &file,
+                Found { content, identity, description: "an EFI application".into(), is_program: true, signed: None },
+            )
+            .is_some()
         };
         let target = "bin-arm64-efi/ipxe.efi";
         // A medium with one loader has the make target of that loader.

@@ -17,7 +17,6 @@
 #![allow(clippy::disallowed_methods, reason = "a program is no part of the library")]
 
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, Read, Write, stdout};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -190,9 +189,14 @@ impl Signer {
                 }
             }
         };
-        let mut signed = Vec::new();
-        File::open(output)?.take(loader.len() as u64 + MAX_SIGNATURE).read_to_end(&mut signed)?;
-        if status.success() { Ok(signed) } else { Err(io::Error::other(format!("the signer ended with {status}"))) }
+        if !status.success() {
+            return Err(io::Error::other(format!("the signer ended with {status}")));
+        }
+        let written = std::fs::symlink_metadata(&output)?;
+        if !written.is_file() || written.len() > loader.len() as u64 + MAX_SIGNATURE {
+            return Err(io::Error::other("the signer has written something else than a signed loader"));
+        }
+        std::fs::read(output)
     }
 }
 
@@ -344,7 +348,10 @@ mod tests {
         };
         assert_eq!(sign("dd status=none if={input} of={output} bs=1 seek=2"), Ok(b"\0\0loader".to_vec()));
         assert!(sign("true {input} {output}").unwrap_err().contains("No such file"));
-        assert!(sign("cp {input} {output} --no-such-option").is_err());
+        assert!(
+            sign("cp {input} {output} --no-such-option").unwrap_err().starts_with("the signer ended with exit status")
+        );
+        assert!(sign("mkfifo {output} -m {input}").is_err() && sign("ln -s {input} {output}").is_err());
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("slow");
         std::fs::write(&script, "cp $1 $2; exec sleep 60").unwrap();

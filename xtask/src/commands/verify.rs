@@ -40,8 +40,10 @@ const MAX_CERTIFICATE: u64 = 64 << 10;
 /// Reads the first certificate in `file`.
 fn certificate(file: &Utf8Path) -> Result<SigningCertificate, Failure> {
     let content = fs::read_at_most(file, MAX_CERTIFICATE)?;
-    SigningCertificate::read(&content).ok_or_else(|| {
-        Failure::new(Class::BadInput, format!("`{file}` is no certificate, wanted one in PEM or DER"))
+    let several = String::from_utf8_lossy(&content).matches("-----BEGIN CERTIFICATE-----").count() > 1;
+    SigningCertificate::read(&content).filter(|_| !several).ok_or_else(|| {
+        let found = if several { "has several certificates" } else { "is no certificate" };
+        Failure::new(Class::BadInput, format!("`{file}` {found}, wanted one in PEM or DER"))
             .help("look at it with `openssl x509`")
     })
 }
@@ -57,6 +59,15 @@ fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result
     }
     if let Some(unreadable) = &report.unreadable {
         host.ui.warn(world_readable::unreadable_warning(unreadable));
+    }
+    if let Some(SigningCertificate { subject, .. }) = demanded.as_ref().filter(|_| report.checked == 0) {
+        let text = format!("`{path}` has no program for UEFI, wanted some that `{}` has signed", printable(subject));
+        return Err(Failure::new(Class::Check, text));
+    }
+    let media = report.manifest.files.iter().filter(|file| file.kind.is_medium() && demanded.is_some());
+    for medium in media.take(SHOWN) {
+        let message = format!("the loaders on `{}` are not looked at", printable(&medium.path));
+        host.ui.warn(Diagnostic::new(message).help("unpack it, and inspect them"));
     }
     let signed = signers(&report, host);
     let (files, others) = (report.manifest.files.len(), report.others);

@@ -6,6 +6,8 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
 use netboot_fixtures::{says, skip};
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::tree::manifest::Manifest;
 use tempfile::TempDir;
 
@@ -120,11 +122,19 @@ fn an_unsigned_rebuild_is_what_was_signed() -> Result<(), String> {
     let reproduce = |against: &str| {
         project.run(["reproduce", "--plain", "--offline", "--ipxe-url", ipxe.as_str(), "--against", against])
     };
-    for against in ["dist/tftp", "dist/tftp/manifest.json"] {
-        let said = reproduce(project.path(against).as_str()).success().stdout;
-        assert!(said.contains("UEFI loaders there are signed by `CN=Loaders`"), "{said}");
-        assert!(said.contains("what is signed is exactly what these sources give"), "{said}");
-    }
+    let said = reproduce(project.path("dist/tftp").as_str()).success().stdout;
+    assert!(said.contains("UEFI loaders there are signed by `CN=Loaders`"), "{said}");
+    assert!(said.contains("what is signed is exactly what these sources give"), "{said}");
+    // Of a manifest alone, nobody has seen a signature.
+    let said = reproduce(project.path("dist/tftp/manifest.json").as_str()).success().stdout;
+    assert!(!said.contains("signed by"), "{said}");
+    let mut forged = manifest(&project);
+    let bios = forged.files.iter_mut().find(|file| file.path == "ipxe.pxe").unwrap();
+    (bios.authenticode_sha256, bios.sha256) = (Some(bios.sha256), Sha256Digest::of(b"another"));
+    project.write("forged.json", &forged.to_json());
+    let said = reproduce(project.path("forged.json").as_str()).failure(12);
+    assert!(said.contains("`ipxe.pxe`: found "), "{said}");
+    std::fs::remove_file(project.path("forged.json")).unwrap();
     let made = project.run(["verify", "--against-make", "--offline", "--ipxe-url", ipxe.as_str()]).success().stdout;
     assert!(made.contains("2 loaders of 1 of 1 site"), "{made}");
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
@@ -251,11 +261,30 @@ fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), Str
     ));
     rewrite_manifest(&tree);
     says!(project, project.run(["verify"]), "loaders-that-are-signed-otherwise");
+    // What an earlier run has made is signed again if it is not as it was.
+    let made = project.build(&[]).success().stdout;
+    assert!(made.contains(" 3 loaders stamped, 0 kept"), "{made}");
+    project.run(["verify"]).success();
+    let journal = project.path("dist/.tftp.journal");
+    let (path, signed) = (tree.join("ipxe.efi"), std::fs::read(tree.join("ipxe.efi")).unwrap());
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    std::fs::copy(&plain, &path).unwrap();
+    let [was, is] = [signed, std::fs::read(&plain).unwrap()].map(|it| (Sha256Digest::of(&it), it.len()));
+    let forged = lines.replace(&was.0.to_string(), &is.0.to_string());
+    let forged = forged.replace(&format!("\"size\":{}", was.1), &format!("\"size\":{}", is.1));
+    assert_ne!(forged, lines);
+    std::fs::write(&journal, forged).unwrap();
+    project.build(&["--replace"]).success();
+    project.run(["verify", "--signer", keys.path("ca.pem").as_str()]).success();
     // Whatever a manifest says, a loader is demanded to be signed.
+    std::fs::copy(&plain, &path).unwrap();
+    std::fs::copy(keys.path("other-alone.efi"), tree.join("snponly.efi")).unwrap();
+    rewrite_manifest(&tree);
     let mut forged = manifest(&project);
     forged.secure_boot = None;
     for file in &mut forged.files {
         (file.ipxe, file.authenticode_sha256) = (None, None);
+        (file.kind, file.arch, file.set) = (FileKind::Data, None, Some("ipxe 2.0.0".to_owned()));
     }
     project.write("dist/tftp/manifest.json", &forged.to_json());
     project.write("dist/tftp/SHA256SUMS", &forged.sha256sums());

@@ -247,6 +247,10 @@ fn a_passphrase_protects_both_keys_and_is_shown_nowhere() -> Result<(), String> 
     let world = World::new();
     let file = world.path("passphrase");
     std::fs::write(&file, "S3CRET phrase\nanother line\n").unwrap();
+    set_mode(&file, 0o640);
+    let refused = world.keys(&["--passphrase-file", file.as_str()]).error(3);
+    assert!(refused.contains(" can be read by others (mode 640), wanted its owner alone\n"), "{refused}");
+    set_mode(&file, 0o600);
     // A stand-in keeps what each run of openssl is given.
     let openssl = skip::program("openssl")?;
     world.project.add_tool("openssl", &format!("echo \"$@\" >> {}\nexec {openssl} \"$@\"\n", world.path("log")));
@@ -376,17 +380,23 @@ fn nothing_is_replaced_and_nothing_is_put_into_a_project() -> Result<(), String>
     Ok(())
 }
 
+fn set_mode(path: &Utf8Path, mode: u32) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
 fn wrong_files_and_missing_programs_leave_no_folder() {
     let world = World::new();
     let file = world.path("file");
     let refused = |more: &[&str], code: i32| world.keys(more).error(code).replace(world.folder.as_str(), "FOLDER");
     let first = |text: String| text.lines().next().unwrap().to_owned();
-    for (option, verb) in [("--passphrase-file", "open"), ("--db", "read")] {
-        assert_eq!(first(refused(&[option, file.as_str()], 1)), format!("cannot {verb} `FOLDER/file`"));
-        assert!(refused(&[option, world.folder.as_str()], 1).starts_with(&format!("cannot {verb} `FOLDER`")));
-    }
+    let option = "--passphrase-file";
+    assert_eq!(first(refused(&[option, file.as_str()], 3)), "there is no `FOLDER/file`, which signing needs");
+    assert!(refused(&[option, world.folder.as_str()], 3).starts_with("`FOLDER` is no plain file of at most "));
+    assert_eq!(first(refused(&["--db", file.as_str()], 1)), "cannot read `FOLDER/file`");
+    assert!(refused(&["--db", world.folder.as_str()], 1).starts_with("cannot read `FOLDER`"));
     for empty in ["", "\nsecond\n", "\r\n"] {
         std::fs::write(&file, empty).unwrap();
+        set_mode(&file, 0o600);
         let error = first(refused(&["--passphrase-file", file.as_str()], 1));
         assert_eq!(error, "the first line of `FOLDER/file` is empty, wanted a passphrase");
     }

@@ -233,9 +233,11 @@ fn outside(table: &Table<'_>, at: Located<String>, project: &Utf8Path) -> Option
     let Located { value, location } = at;
     let path = Utf8PathBuf::from(&value);
     let plain = path.components().all(|part| !matches!(part.as_str(), ".." | "."));
-    if !path.is_absolute() || !plain {
-        let message = format!("found `{value}`, wanted an absolute path");
-        table.report(location.finding(message, "write it from `/`, without `..`"));
+    if !path.is_absolute() || !plain || value.chars().any(char::is_control) {
+        // It can be the secret itself, which no message may show.
+        let what = if value.contains("-----BEGIN") { "has the secret itself" } else { "has no absolute path" };
+        let message = format!("{what}, wanted the absolute path of a file with it");
+        table.report(location.finding(message, "write the path from `/`, without `..`"));
         return None;
     }
     // The folder can be a symbolic link into the project.

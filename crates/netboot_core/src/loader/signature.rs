@@ -15,7 +15,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
-use x509_cert::der::{Any, Decode as _, Encode as _, SliceReader};
+use x509_cert::der::{Any, Decode as _, Encode as _, Reader as _, SliceReader};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::digest::{Hasher, Sha256Digest};
@@ -220,6 +221,11 @@ fn read(entry: &[u8], wanted: Sha256Digest) -> Result<Signature, &'static str> {
     // Padding follows it.
     let mut reader = SliceReader::new(&entry[8..]).map_err(broken)?;
     let outer = ContentInfo::decode(&mut reader).map_err(broken)?;
+    let padding = usize::try_from(reader.remaining_len()).unwrap_or(usize::MAX);
+    let padding = entry.len().checked_sub(padding).map(|start| &entry[start..]).unwrap_or(entry);
+    if padding.len() >= 8 || padding.iter().any(|byte| *byte != 0) {
+        return Err("more than padding follows it");
+    }
     if outer.content_type != SIGNED_DATA {
         return Err("it is no signed data");
     }
@@ -278,17 +284,23 @@ fn verify(certificate: &Certificate, message: &[u8], signature: &[u8]) -> Option
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(message, signature).ok()
 }
 
+/// Checks whether `issuer` is an authority, and has issued `certificate`.
+fn is_issued(certificate: &Certificate, issuer: &Certificate) -> bool {
+    let named = issuer.tbs_certificate.subject == certificate.tbs_certificate.issuer;
+    let constraints = issuer.tbs_certificate.get::<BasicConstraints>();
+    let may =
+        issuer.tbs_certificate.get::<KeyUsage>().is_ok_and(|it| it.is_none_or(|(_, usage)| usage.key_cert_sign()));
+    let is_authority = may && constraints.is_ok_and(|it| it.is_some_and(|(_, constraints)| constraints.ca));
+    let tbs = certificate.tbs_certificate.to_der();
+    named && is_authority && tbs.is_ok_and(|tbs| verify(issuer, &tbs, certificate.signature.raw_bytes()).is_some())
+}
+
 /// Returns `own` and those of `all` that issued it, each of which is checked with the key of the next.
 fn chain<'c>(own: &'c Certificate, all: &[&'c Certificate]) -> Vec<&'c Certificate> {
     let mut chain = vec![own];
     while chain.len() <= all.len() {
         let last = chain[chain.len() - 1];
-        let issued = |it: &&&Certificate| {
-            let tbs = last.tbs_certificate.to_der();
-            it.tbs_certificate.subject == last.tbs_certificate.issuer
-                && !chain.contains(*it)
-                && tbs.is_ok_and(|tbs| verify(it, &tbs, last.signature.raw_bytes()).is_some())
-        };
+        let issued = |it: &&&Certificate| !chain.contains(*it) && is_issued(last, it);
         match all.iter().find(issued) {
             Some(issuer) => chain.push(issuer),
             None => break,
@@ -301,14 +313,11 @@ impl Signature {
     /// Checks whether `certificate` is one of the chain, or has issued the last of it.
     #[must_use]
     pub fn leads_to(&self, certificate: &SigningCertificate) -> bool {
-        let is_issuer = || {
-            let (last, issuer) =
-                (Certificate::from_der(&self.chain.last()?.der), Certificate::from_der(&certificate.der));
-            let (last, issuer) = (last.ok()?, issuer.ok()?);
-            let named = last.tbs_certificate.issuer == issuer.tbs_certificate.subject;
-            named.then(|| verify(&issuer, &last.tbs_certificate.to_der().ok()?, last.signature.raw_bytes()))?
+        let issuer = Certificate::from_der(&certificate.der);
+        let has_issued = |it: &SigningCertificate| {
+            Certificate::from_der(&it.der).is_ok_and(|it| issuer.as_ref().is_ok_and(|issuer| is_issued(&it, issuer)))
         };
-        self.chain.iter().any(|it| it.sha256 == certificate.sha256) || is_issuer().is_some()
+        self.chain.iter().any(|it| it.sha256 == certificate.sha256 || has_issued(it))
     }
 }
 

@@ -7,6 +7,7 @@ mod files;
 mod folders;
 mod lock;
 mod read;
+mod secret;
 mod temporary;
 pub mod world_readable;
 
@@ -25,4 +26,5 @@ pub use self::read::{
     MAX_INVENTORY, MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text,
     read_text_if_exists,
 };
+pub use self::secret::{SecretFlaw, check_secret, create_private_dir};
 pub use self::temporary::temporary_file;

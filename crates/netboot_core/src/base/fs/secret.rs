@@ -1,0 +1,87 @@
+//! Files with secrets: keys and passphrases, which other programs read.
+
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Error, Result};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+
+/// Maximum size in bytes of a file with a secret; a key of 16,384 bits has 13,000.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// Reason why a file is not taken for a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFlaw {
+    /// There is no such file.
+    #[error("there is no `{0}`, which signing needs")]
+    Missing(Utf8PathBuf),
+    /// It is something else than a key or a passphrase.
+    #[error("`{0}` is no plain file of at most {MAX_SECRET} bytes, wanted a key or a passphrase")]
+    NoFile(Utf8PathBuf),
+    /// It belongs to somebody else.
+    #[error("`{0}` belongs to another user, who can read it")]
+    OtherOwner(Utf8PathBuf),
+    /// Other users can read it.
+    #[error("`{path}` can be read by others (mode {mode:03o}), wanted its owner alone")]
+    Exposed {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It cannot be looked at.
+    #[error(transparent)]
+    Fs(#[from] Error),
+}
+
+impl Diagnose for SecretFlaw {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Missing(path) | Self::NoFile(path) => {
+                Class::BadInput.about(path).help("name the file of a key, or that of its passphrase")
+            }
+            Self::OtherOwner(path) => {
+                Class::BadInput.about(path).help("have a key of your own made: that one is known to somebody else")
+            }
+            Self::Exposed { path, .. } => Class::BadInput
+                .about(path)
+                .help(format!("run `chmod 600 {path}`, and hold what was readable for known")),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
+/// Checks that `path` is a plain file of this user's, which nobody else can read. Does not read it.
+///
+/// # Errors
+///
+/// [`SecretFlaw`].
+pub fn check_secret(path: &Utf8Path) -> std::result::Result<(), SecretFlaw> {
+    let metadata = match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SecretFlaw::Missing(path.to_owned()));
+        }
+        metadata => metadata.map_err(|error| Error::new("read", path, error))?,
+    };
+    if !metadata.is_file() || metadata.len() > MAX_SECRET {
+        return Err(SecretFlaw::NoFile(path.to_owned()));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(SecretFlaw::OtherOwner(path.to_owned()));
+    }
+    match metadata.mode() & 0o777 {
+        mode if mode & 0o077 != 0 => Err(SecretFlaw::Exposed { path: path.to_owned(), mode }),
+        _ => Ok(()),
+    }
+}
+
+/// Creates the folder `path`, which must not exist, for this user alone, whatever the umask is.
+///
+/// # Errors
+///
+/// [`Error`] if there is something already, or if it cannot be created.
+pub fn create_private_dir(path: &Utf8Path) -> Result<()> {
+    let created = std::fs::DirBuilder::new().mode(0o700).create(path);
+    created.map_err(|error| Error::new("create the folder", path, error))
+}
