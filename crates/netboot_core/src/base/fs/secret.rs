@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 
 /// Maximum size in bytes of a file with a secret; a key of 16,384 bits has 13,000.
