@@ -222,7 +222,7 @@ fn read(entry: &[u8], wanted: Sha256Digest) -> Result<Signature, &'static str> {
     let mut reader = SliceReader::new(&entry[8..]).map_err(broken)?;
     let outer = ContentInfo::decode(&mut reader).map_err(broken)?;
     let padding = usize::try_from(reader.remaining_len()).unwrap_or(usize::MAX);
-    let padding = entry.len().checked_sub(padding).map(|start| &entry[start..]).unwrap_or(entry);
+    let padding = entry.len().checked_sub(padding).map_or(entry, |start| &entry[start..]);
     if padding.len() >= 8 || padding.iter().any(|byte| *byte != 0) {
         return Err("more than padding follows it");
     }
