@@ -303,13 +303,15 @@ impl World {
         .unwrap();
         let publishers = publish(&folder, tools.machine(Platform::EfiX64).unwrap());
         let world = Self { clone: folder.join("project"), folder, program, tools, publishers };
-        if world.clone.exists() {
-            std::fs::remove_dir_all(&world.clone).unwrap();
+        for folder in [&world.clone, &world.home()] {
+            if folder.exists() {
+                std::fs::remove_dir_all(folder).unwrap();
+            }
         }
         let copied =
             Command::new("cp").args(["-a", world.folder.join("clone").as_str(), world.clone.as_str()]).status();
         assert!(copied.unwrap().success());
-        std::fs::create_dir_all(world.folder.join("home")).unwrap();
+        std::fs::create_dir_all(world.home()).unwrap();
         std::fs::create_dir_all(world.clone.join("target")).unwrap();
         std::os::unix::fs::symlink(PROGRAMS_OF_CHECK, world.clone.join("target/linters")).unwrap();
         let port = world.publishers.url("").rsplit_once(':').unwrap().1.to_owned();
@@ -319,6 +321,11 @@ impl World {
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
         world
+    }
+
+    /// Returns the home folder of whoever types the page: empty at its start, as the next page expects.
+    fn home(&self) -> Utf8PathBuf {
+        self.folder.join("home")
     }
 
     /// Returns the command `program` with the environment of this world.
@@ -334,7 +341,7 @@ impl World {
         }
         command
             .env("PATH", format!("{WORLD}/bin:{path}:/usr/local/sbin:/usr/sbin:/sbin"))
-            .env("HOME", self.folder.join("home"))
+            .env("HOME", self.home())
             .env("NETBOOT_LOADERS_CACHE_DIR", self.folder.join("cache"))
             .env("CCACHE_DIR", self.folder.with_file_name("cache").join("ccache"))
             .env("WORLD_XTASK", &self.program)
