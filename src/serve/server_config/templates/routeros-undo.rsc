@@ -3,8 +3,8 @@
 # are, without options. Whatever in the lists of options, sets and matchers has a name that begins with netboot- goes.
 
 /ip tftp
-{% for file in files %}
-remove [find req-filename={{ file | ros_request }}]
+{% for request in requests %}
+remove [find req-filename={{ request | ros_request }}]
 {% endfor %}
 /ip dhcp-server lease
 {% for host in hosts %}

@@ -93,7 +93,7 @@ set [find mac-address={{ host.mac | upper | ros }}] {% if host.ip %}address={{ h
 
 # The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
-{% for file in files %}
+{% for request, file in requests | items %}
 {% set told %}ip-addresses={{ subnet }} real-filename={{ (router_folder ~ "/" ~ file) | ros }} allow=yes read-only=yes allow-rollover=yes{% endset %}
-:if ([:len [find req-filename={{ file | ros_request }}]] = 0) do={ add req-filename={{ file | ros_request }} {{ told }} } else={ set [find req-filename={{ file | ros_request }}] {{ told }} }
+:if ([:len [find req-filename={{ request | ros_request }}]] = 0) do={ add req-filename={{ request | ros_request }} {{ told }} } else={ set [find req-filename={{ request | ros_request }}] {{ told }} }
 {% endfor %}
