@@ -20,7 +20,7 @@ pub use self::arguments::*;
 pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
-pub use self::secure_boot::{Keys, SecureBootCommand};
+pub use self::secure_boot::{Keys, SecureBootCommand, Sign};
 pub use self::servers::*;
 use crate::{exit, program};
 
@@ -380,7 +380,11 @@ impl XtaskCommand {
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
-            Self::SecureBoot { what: SecureBootCommand::Keys(args) } => vec![of(Flag::Out, &Some(args.out.clone()))],
+            Self::SecureBoot {
+                what: SecureBootCommand::Keys(Keys { out, .. }) | SecureBootCommand::Sign(Sign { out, .. }),
+            } => {
+                vec![of(Flag::Out, &Some(out.clone()))]
+            }
             Self::Bench { what } => {
                 let measured =
                     what.measure().map(|args| [of(Flag::Scratch, &args.scratch), of(Flag::Json, &args.json)]);

@@ -292,15 +292,15 @@ impl<'u> Host<'u> {
         })
     }
 
-    /// Returns the signer of the loaders of `plan`, which go to `tree`, if they get signed.
+    /// Returns the signer of loaders, which go to `tree`, if they get signed; `epoch` is the time of its signatures.
     pub fn signer(
         &self,
         config: Option<&SecureBoot>,
-        plan: &Plan,
+        epoch: u64,
         tree: &Utf8Path,
         cache: &Cache,
     ) -> Result<Option<Signer>, Failure> {
-        let (path, epoch, environment) = (&self.path, plan.inputs.pins.ipxe.epoch, whole_environment());
+        let (path, environment) = (&self.path, whole_environment());
         let workplace = Workplace { tree, path, environment, epoch, cache };
         Ok(config.map(|config| Signer::prepare(config, workplace, self.ui)).transpose()?)
     }

@@ -17,6 +17,23 @@ Examples:
   cargo xtask secure-boot keys --out ~/keys --passphrase-file ~/passphrase
   cargo xtask secure-boot keys --out ~/keys --leaf   only a new loader.key")]
     Keys(Keys),
+    /// Signs a program for UEFI, such as a kernel, as the project's loaders are signed
+    #[command(after_help = "Signatures that the program has are taken off: they are of others.
+
+Examples:
+  cargo xtask secure-boot sign /boot/vmlinuz-6.1.0-37-amd64 --out vmlinuz.signed")]
+    Sign(Sign),
+}
+
+/// Arguments of `secure-boot sign`.
+#[derive(Args)]
+pub struct Sign {
+    /// Program for UEFI: a kernel, a shell, a loader of another project
+    #[arg(value_name = "FILE", value_parser = local_path)]
+    pub file: Utf8PathBuf,
+    /// New file for the signed program
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
+    pub out: Utf8PathBuf,
 }
 
 /// Arguments of `secure-boot keys`.

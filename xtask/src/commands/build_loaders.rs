@@ -48,7 +48,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = host.origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
-    let signer = host.signer(secure_boot.as_ref(), &plan, &tree, &cache)?;
+    let signer = host.signer(secure_boot.as_ref(), plan.inputs.pins.ipxe.epoch, &tree, &cache)?;
     let request = BuildRequest {
         project: &host.project,
         tree: &tree,

@@ -69,7 +69,7 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     let (references, secure_boot) = (config.references.clone(), config.sites.secure_boot.clone());
     let plan = config.plan(&host.path, &cache, host.ui)?;
     let tree = host.project.default_tree();
-    let signer = host.signer(secure_boot.as_ref(), &plan, &tree, &cache)?;
+    let signer = host.signer(secure_boot.as_ref(), plan.inputs.pins.ipxe.epoch, &tree, &cache)?;
     let request = BuildRequest {
         project: &host.project,
         tree: &tree,

@@ -4,21 +4,71 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use camino::Utf8Path;
+use netboot_loaders::base::fs;
+use netboot_loaders::base::plural::{choose, count};
 use netboot_loaders::base::process::quoted;
 use netboot_loaders::base::quote::Language;
+use netboot_loaders::build_loaders::Config;
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::loader::signature::{Signatures, without_signatures};
 use netboot_loaders::printable::printable;
 use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files};
 use serde_json::json;
 
 use super::real_path;
-use crate::cli::{Keys, SecureBootCommand};
+use crate::cli::{Keys, SecureBootCommand, Sign};
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use crate::program::PUBLISHED;
 use netboot_loaders::base::diagnostic::{Class, Flag};
 
+/// Maximum size of a program to sign, in bytes; unified kernel images have 100 MB.
+const MAX_PROGRAM: u64 = 512 << 20;
+
 pub(super) fn run(what: &SecureBootCommand, host: &Host<'_>) -> Result<(), Failure> {
-    let SecureBootCommand::Keys(args) = what;
+    match what {
+        SecureBootCommand::Keys(args) => keys(args, host),
+        SecureBootCommand::Sign(args) => sign(args, host),
+    }
+}
+
+/// Signs a program as the project's loaders are signed.
+fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
+    let (file, out) = (absolute(&args.file)?, absolute(&args.out)?);
+    let config = Config::read(&host.project, &Options::default(), host.ui)?;
+    let Some(secure_boot) = &config.sites.secure_boot else {
+        let text = "`[secure-boot]` of embed-scripts/sites.toml names no key of yours".to_owned();
+        return Err(Failure::new(Class::BadInput, text).help("add `certificate` and `key`, as the page says"));
+    };
+    if out.symlink_metadata().is_ok() {
+        let text = format!("`{}` exists, and nothing is replaced by a signed program", printable(&out));
+        return Err(Failure::new(Class::Failure, text).help(Flag::Out));
+    }
+    let content = fs::read_at_most(&file, MAX_PROGRAM)?;
+    let unfit = |problem: String| {
+        let text = format!("`{}` is no program for UEFI that can be signed: {problem}", printable(&file));
+        Failure::new(Class::BadInput, text).help("name a kernel with an EFI stub, or another EFI application")
+    };
+    let before = Signatures::of(&content).map_err(unfit)?.signatures.len();
+    let plain = without_signatures(&content).map_err(unfit)?;
+    let (cache, tree) = (host.cache()?, host.project.default_tree());
+    let signer = host.signer(Some(secure_boot), config.pins.ipxe.epoch, &tree, &cache)?;
+    let Some(signer) = signer else { return Ok(()) };
+    let signed = signer.sign(&plain, host.ui)?;
+    fs::write_new(&out, &signed, 0o644)?;
+    let (by, sha256) = (signer.entry().signer, Sha256Digest::of(&signed));
+    let taken = match before {
+        0 => String::new(),
+        _ => format!("; {} of others {} taken off", count(before, "signature"), choose(before, "was", "were")),
+    };
+    let text = format!("{}: signed by {}{taken}\nSHA-256 {sha256}\n", printable(&out), printable(&by));
+    host.ui.result(&text, json!({ "path": out, "signer": by, "sha256": sha256, "taken-off": before }));
+    Ok(())
+}
+
+/// Makes keys, or a new key for loaders.
+fn keys(args: &Keys, host: &Host<'_>) -> Result<(), Failure> {
     let folder = absolute(&args.out)?;
     outside_of_project(&folder, host)?;
     let passphrase = args.passphrase_file.as_deref().map(absolute).transpose()?;

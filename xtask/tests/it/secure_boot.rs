@@ -8,6 +8,8 @@ use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
 use netboot_fixtures::{says, skip};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::loader::file_kind::FileKind;
+use netboot_loaders::loader::signature::{Signatures, SigningCertificate};
+use netboot_loaders::loader::smallest_application::application;
 use netboot_loaders::tree::manifest::Manifest;
 use tempfile::TempDir;
 
@@ -17,6 +19,8 @@ netboot_fixtures::tests! {
     what_cannot_sign_is_told_before_anything_is_built,
     a_command_that_signs_otherwise_is_found_out,
     what_is_wrong_in_the_table_is_told,
+    a_kernel_is_signed_like_a_loader,
+    a_signature_is_no_more_than_it_proves,
     a_loader_that_is_not_signed_as_the_manifest_says_is_found,
 }
 
@@ -71,6 +75,75 @@ impl Keys {
 }
 
 const KEY: &str = "key = \"KEYS/loader.key\"";
+
+fn a_kernel_is_signed_like_a_loader() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    let sign = |file: &str, out: &str| project.run(["secure-boot", "sign", file, "--out", out]);
+    let (kernel, other, out) = (project.path("vmlinuz"), keys.path("other.efi"), project.path("vmlinuz.signed"));
+    std::fs::write(&kernel, application()).unwrap();
+    keys.run(&format!(
+        "osslsigncode sign -h sha256 -certs other.pem -key other.key -in {kernel} -out {other} >/dev/null"
+    ));
+    let sign_other = || sign(other.as_str(), out.as_str());
+    let done = sign_other();
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    let by = "vmlinuz.signed: signed by CN=Loaders; 1 signature of others was taken off\nSHA-256 ";
+    assert!(done.stdout.contains(by), "{}", done.stdout);
+    let signed = std::fs::read(&out).unwrap();
+    let signatures = Signatures::of(&signed).unwrap();
+    let chain = &signatures.signatures[0].as_ref().unwrap().chain;
+    assert_eq!((signatures.signatures.len(), chain[0].subject.as_str()), (1, "CN=Loaders"));
+    assert_eq!(signatures.digest, Signatures::of(&application()).unwrap().digest);
+    // Nothing is replaced, and the same program is signed with the same bytes.
+    let again = sign_other();
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("vmlinuz.signed` exists, and nothing is replaced"), "{}", again.stderr);
+    let second = project.path("second");
+    assert_eq!(sign(kernel.as_str(), second.as_str()).code, 0);
+    assert_eq!(std::fs::read(&second).unwrap(), signed);
+    project.write("text", "no program");
+    let text = sign(project.path("text").as_str(), project.path("third").as_str());
+    assert!(text.code != 0 && text.stderr.contains("is no program for UEFI that can be signed: "), "{}", text.stderr);
+    assert!(!project.path("third").exists());
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    let without = sign(kernel.as_str(), project.path("third").as_str());
+    assert!(without.code != 0 && without.stderr.contains("names no key of yours"), "{}", without.stderr);
+    Ok(())
+}
+
+fn a_signature_is_no_more_than_it_proves() -> Result<(), String> {
+    let keys = Keys::make()?;
+    std::fs::write(keys.path("app.efi"), application()).unwrap();
+    keys.run(
+        "openssl req -newkey rsa:2048 -nodes -subj /CN=Rogue -keyout rogue.key -out rogue.csr
+         openssl x509 -req -in rogue.csr -CA leaf.pem -CAkey loader.key -CAcreateserial -days 9000 -out rogue.pem
+         cat rogue.pem leaf.pem ca.pem > rogue-chain.pem
+         sign() { osslsigncode sign -h sha256 -certs $1 -key $2 -in app.efi -out $3 > log; }
+         sign loader.pem loader.key loader.efi
+         sign rogue-chain.pem rogue.key rogue.efi",
+    );
+    let read = |name: &str| std::fs::read(keys.path(name)).unwrap();
+    let only = |content: &[u8]| Signatures::of(content).unwrap().signatures.remove(0);
+    let authority = SigningCertificate::read(&read("ca.pem")).unwrap();
+    assert!(only(&read("loader.efi")).unwrap().leads_to(&authority));
+    // The key for loaders has certified another key, which it must not: it is no authority.
+    let rogue = only(&read("rogue.efi")).unwrap();
+    assert_eq!((rogue.chain[0].subject.as_str(), rogue.chain.len()), ("CN=Rogue", 1));
+    assert!(!rogue.leads_to(&authority));
+    // Bytes after a signature, in its entry of the table, are signed by nobody.
+    let mut stuffed = read("loader.efi");
+    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let directory = number(&stuffed, 0x3c) as usize + 24 + 112 + 4 * 8;
+    let table = number(&stuffed, directory) as usize;
+    for at in [directory + 4, table] {
+        let longer = (number(&stuffed, at) + 16).to_le_bytes();
+        stuffed[at..at + 4].copy_from_slice(&longer);
+    }
+    stuffed.extend([0; 16]);
+    assert_eq!(only(&stuffed).unwrap_err(), "more than padding follows it");
+    Ok(())
+}
 
 fn manifest(project: &Project) -> Manifest {
     Manifest::parse(&project.read("dist/tftp/manifest.json")).unwrap()

@@ -85,3 +85,28 @@ pub fn create_private_dir(path: &Utf8Path) -> Result<()> {
     let created = std::fs::DirBuilder::new().mode(0o700).create(path);
     created.map_err(|error| Error::new("create the folder", path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_belongs_to_its_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("key");
+        assert!(matches!(check_secret(&path), Err(SecretFlaw::Missing(_))));
+        std::fs::write(&path, "secret").unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o640);
+        assert!(matches!(check_secret(&path), Err(SecretFlaw::Exposed { mode: 0o640, .. })));
+        mode(0o600);
+        assert!(check_secret(&path).is_ok());
+        assert!(matches!(check_secret(path.parent().unwrap()), Err(SecretFlaw::NoFile(_))));
+        // Only root can give a file away.
+        if chown(&path, Some(1), None).is_ok() {
+            assert!(matches!(check_secret(&path), Err(SecretFlaw::OtherOwner(_))));
+        }
+    }
+}
