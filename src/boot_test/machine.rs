@@ -67,13 +67,15 @@ pub struct MachineSetup {
     pub boot_source: BootSource,
     /// Whether its firmware has Secure Boot.
     pub secure_boot: bool,
+    /// The day that its clock starts with, as year, month and day; the host's time if absent.
+    pub clock: Option<(i16, i8, i8)>,
 }
 
 /// Returns QEMU's arguments for a machine of the kind `setup`, in a folder that [`prepare`] has filled. The monitor uses
 /// standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Accelerator) -> Vec<String> {
-    let MachineSetup { platform, boot_source, secure_boot, .. } = setup;
+    let MachineSetup { platform, boot_source, secure_boot, clock, .. } = setup;
     let accelerator = match accelerator {
         // A processor can run another CPU's code only by translation.
         Accelerator::Kvm if is_of_this_host(platform) => "kvm",
@@ -102,6 +104,9 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
     add("-machine", format!("{board}{},accel={accelerator}", if smm { ",smm=on" } else { "" }));
     if smm {
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
+    }
+    if let Some((year, month, day)) = clock {
+        add("-rtc", format!("base={year:04}-{month:02}-{day:02}"));
     }
     words.extend(cards(setup));
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
@@ -312,7 +317,7 @@ mod tests {
     }
 
     fn setup(platform: Platform, nics: NicSetup, boot_source: BootSource) -> MachineSetup {
-        MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source, secure_boot: false }
+        MachineSetup { platform, nics, nic: NicModel::Virtio, boot_source, secure_boot: false, clock: None }
     }
 
     fn words(platform: Platform, nics: NicSetup) -> String {

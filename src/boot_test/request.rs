@@ -35,6 +35,8 @@ pub struct BootTestRequest<'a> {
     pub processors: usize,
     /// Additional kernel arguments.
     pub append: &'a str,
+    /// The day that the machines' clocks start with, as year, month and day; the host's time if absent.
+    pub clock: Option<(i16, i8, i8)>,
     /// Folder for the report.
     pub report: &'a Utf8Path,
     /// Folder for temporary files.

@@ -151,7 +151,14 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let started = Instant::now();
     let Case { boot_source, nics, nic, .. } = *case;
     let secure_boot = secure.is_some();
-    let setup = MachineSetup { platform: case.loader.platform, nics, nic, boot_source, secure_boot };
+    let setup = MachineSetup {
+        platform: case.loader.platform,
+        nics,
+        nic,
+        boot_source,
+        secure_boot,
+        clock: environment.request.clock,
+    };
     let machine = Machine::start(setup, tools, environment.request.accelerator, &folder, &sink)?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };

@@ -32,6 +32,20 @@ pub struct OriginArgs {
     pub sources_from: Option<Utf8PathBuf>,
 }
 
+/// Parses a day as in `2040-01-31`.
+fn date(text: &str) -> Result<(i16, i8, i8), String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let day = match parts[..] {
+        [year, month, day] => year.parse().ok().zip(month.parse().ok()).zip(day.parse().ok()),
+        _ => None,
+    };
+    let day = day.map(|((year, month), day)| (year, month, day));
+    let is_day = |(year, month, day): &(i16, i8, i8)| {
+        (1980..=9999).contains(year) && (1..=12).contains(month) && (1..=31).contains(day)
+    };
+    day.filter(is_day).ok_or_else(|| "wanted a day from 1980 on, as in 2040-01-31".to_owned())
+}
+
 /// Configuration in addition to sites.toml.
 #[derive(Args, Clone, Default)]
 pub struct ConfigArgs {
@@ -339,6 +353,9 @@ pub struct BootTest {
     /// Additional kernel arguments
     #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub append: String,
+    /// Day that the machines' clocks start with, as in `2040-01-31` [default: today]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub clock: Option<(i16, i8, i8)>,
     /// Number of cases to run in parallel [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,

@@ -91,6 +91,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         attempts: args.attempts,
         processors: processors(),
         append: &args.append,
+        clock: args.clock,
         report: &report,
         scratch: &scratch,
     };

@@ -11,7 +11,7 @@ use netboot_loaders::config::trust::day;
 use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above, unusable};
 use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::loader::linked_objects::{LinkedObjects, ObjectClass};
-use netboot_loaders::loader::signature::{Signature, Signatures, SigningCertificate};
+use netboot_loaders::loader::signature::{Signature, Signatures, SigningCertificate, microsofts_machines};
 use netboot_loaders::printable::printable;
 use serde_json::{Value, json};
 
@@ -130,6 +130,10 @@ fn describe(signatures: &Signatures, line: &mut impl FnMut(&str, &str)) {
             }
             Err(problem) => line("signed", &format!("by a signature that does not hold: {problem}")),
         }
+    }
+    let all = signatures.signatures.iter().flatten().flat_map(|it| &it.chain);
+    if let Some(machines) = microsofts_machines(all) {
+        line("trusted", &format!("by machines {machines}"));
     }
     line("covered", &format!("{} (SHA-256 by Authenticode)", signatures.digest));
     for level in signatures.sbat.iter().flat_map(|text| text.lines()) {

@@ -12,7 +12,7 @@ use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::config::trust::day;
-use netboot_loaders::loader::signature::SigningCertificate;
+use netboot_loaders::loader::signature::{SigningCertificate, microsofts_machines};
 use netboot_loaders::reproduce::against_make::{self, MakeComparison};
 use netboot_loaders::reproduce::cause::CauseKind;
 use netboot_loaders::tree::open::{self, CheckedTree};
@@ -97,6 +97,9 @@ fn signers(report: &VerifyReport, host: &Host<'_>) -> String {
             let message = format!("the certificate of `{subject}`, which has signed loaders, was valid until {until}");
             host.ui.warn(Diagnostic::new(message).help("ask whoever signed them for new ones"));
         }
+    }
+    if let Some(machines) = microsofts_machines(report.signers.iter()) {
+        let _ = writeln!(text, "what Microsoft has signed there starts on machines {machines}");
     }
     text
 }

@@ -86,6 +86,28 @@ pub fn has_table(headers: &[u8]) -> bool {
     Headers::read(headers).is_ok_and(|Headers { table: (start, end), .. }| start < end)
 }
 
+/// Describes machines whose `db` has what `signers` lead to of Microsoft's authorities for others' programs, judged by
+/// the names of the issuers; `None` if they lead to none.
+///
+/// Source: Microsoft, "Windows Secure Boot certificate expiration and CA updates" (KB5062710).
+pub fn microsofts_machines<'c>(signers: impl Iterator<Item = &'c SigningCertificate>) -> Option<&'static str> {
+    let authorities = ["CN=Microsoft Corporation UEFI CA 2011,", "CN=Microsoft UEFI CA 2023,"];
+    let mut known = [false; 2];
+    for signer in signers {
+        for (known, name) in known.iter_mut().zip(authorities) {
+            *known |= signer.issuer.starts_with(name) || signer.subject.starts_with(name);
+        }
+    }
+    match known {
+        [true, true] => Some("with Microsoft's authority of 2011 or of 2023"),
+        [true, false] => {
+            Some("with Microsoft's authority of 2011, which new machines may lack; it ended on 2026-06-27")
+        }
+        [false, true] => Some("with Microsoft's authority of 2023, which older machines get by an update"),
+        [false, false] => None,
+    }
+}
+
 /// Returns `content`, an EFI application, without its signatures.
 ///
 /// # Errors

@@ -158,6 +158,7 @@ impl Lane<'_> {
                 nic: NicModel::default(),
                 boot_source: offer.boot_source,
                 secure_boot: false,
+                clock: None,
             },
             machine_of(tools, platform)?,
             Accelerator::Tcg,
