@@ -108,13 +108,13 @@ impl Diagnose for Error {
 }
 
 /// Failure of one attempt.
-enum Attempt {
+pub(super) enum Attempt {
     Final(Error),
     Passing(http::Error),
 }
 
 impl Attempt {
-    fn passing(reason: impl Into<String>) -> Self {
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
         Self::Passing(http::Error::Connection(reason.into()))
     }
 }
@@ -262,7 +262,8 @@ fn open(
     }
 }
 
-fn classify(DownloadUrl { url, remedy }: &DownloadUrl<'_>, error: http::Error) -> Attempt {
+/// Decides whether another attempt may succeed after `error`.
+pub(super) fn classify(DownloadUrl { url, remedy }: &DownloadUrl<'_>, error: http::Error) -> Attempt {
     if error.passes() {
         return Attempt::Passing(error);
     }
@@ -286,7 +287,7 @@ fn starts_at(response: &Response) -> Option<u64> {
 }
 
 /// Returns the validator with which a server can tell whether the file has changed since. Weak `ETag`s do not qualify.
-fn validator(response: &Response) -> Option<String> {
+pub(super) fn validator(response: &Response) -> Option<String> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     header("etag").filter(|etag| !etag.starts_with("W/")).or_else(|| header("last-modified"))
 }

@@ -66,7 +66,10 @@ mod tests {
         assert_eq!(refused(&section_of(0, 16, b"")), "its section `.vendor_cert` has no certificate");
         assert_eq!(refused(&section_of(512, 16, b"")), "its section `.vendor_cert` leads out of itself");
         assert_eq!(refused(&section_of(u32::MAX, u32::MAX, b"")), "its section `.vendor_cert` leads out of itself");
-        assert_eq!(refused(&section_of(4, 16, b"0abc")), "its section `.vendor_cert` has a certificate that cannot be read");
+        assert_eq!(
+            refused(&section_of(4, 16, b"0abc")),
+            "its section `.vendor_cert` has a certificate that cannot be read"
+        );
         assert_eq!(refused(&section_of(4, 16, b"1abc")), "its section `.vendor_cert` has no list that can be read");
         let digests = [&[1; 16][..], &signature_list(OWNER, &[b"x"])[16..]].concat();
         let list = section_of(u32::try_from(digests.len()).unwrap(), 16, &digests);
