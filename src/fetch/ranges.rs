@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::download::{self, Attempt, DownloadUrl, classify, validator};
+use super::download::{self, DownloadFailure, DownloadUrl, classify, validator};
 use crate::base::http::{self, HttpClient, Response};
 use crate::base::plural::{count, size};
 use crate::base::progress::{Progress, Task, TaskKind, pause};
@@ -54,12 +54,12 @@ pub struct RangeReader<'a> {
 /// Failure of a request: final, or for an attempt.
 enum Failed {
     Unsupported(String),
-    Attempt(Attempt),
+    Attempt(DownloadFailure),
 }
 
 impl Failed {
     fn passing(reason: impl Into<String>) -> Self {
-        Self::Attempt(Attempt::passing(reason))
+        Self::Attempt(DownloadFailure::passing(reason))
     }
 }
 
@@ -154,8 +154,8 @@ impl<'a> RangeReader<'a> {
                     return Ok(());
                 }
                 Err(Failed::Unsupported(found)) => return Err(self.unsupported(found)),
-                Err(Failed::Attempt(Attempt::Final(error))) => return Err(error.into()),
-                Err(Failed::Attempt(Attempt::Passing(why))) => reason = why,
+                Err(Failed::Attempt(DownloadFailure::Final(error))) => return Err(error.into()),
+                Err(Failed::Attempt(DownloadFailure::Passing(why))) => reason = why,
             }
         }
         let (url, attempts, remedy) = (self.url(), self.http.limits.attempts, Box::new(self.address.remedy.clone()));
@@ -198,7 +198,7 @@ impl<'a> RangeReader<'a> {
             429 | 500.. => Err(Failed::passing(format!("found status {status}"))),
             _ => {
                 let remedy = Box::new(self.address.remedy.clone());
-                Err(Failed::Attempt(Attempt::Final(download::Error::Status { url, status, remedy })))
+                Err(Failed::Attempt(DownloadFailure::Final(download::Error::Status { url, status, remedy })))
             }
         }
     }
