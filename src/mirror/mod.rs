@@ -305,9 +305,11 @@ impl Run<'_> {
     /// Warns if the publisher now lists other images for a version that is already present. Publishers do not do that.
     fn warn_of_replaced(&self, image_set: &ImageSet) -> Result<(), Error> {
         let Some(record) = self.store.recorded(&image_set.version)? else { return Ok(()) };
-        let recorded = |image: &Image| match image_set.iso.as_ref() == Some(image) {
-            true => record.shim.as_ref()?.iso,
-            false => record.files.iter().find(|file| file.name == image.name).map(|file| file.digest),
+        let recorded = |image: &Image| {
+            if image_set.iso.as_ref() == Some(image) {
+                return record.shim.as_ref()?.iso;
+            }
+            record.files.iter().find(|file| file.name == image.name).map(|file| file.digest)
         };
         let changed = |image: &&Image| recorded(image).is_some_and(|digest| digest != image.digest);
         for image in image_set.images.iter().chain(&image_set.iso).filter(changed) {

@@ -76,7 +76,7 @@ impl Diagnose for Error {
         };
         class
             .about(url)
-            .help("try again later: the publisher, or somebody on the way, has put another file there")
+            .help("try again later: the server may have files of two releases")
             .help(Flag::BaseUrl)
             .help(Help::Without(Flag::Shim))
             .page(Page::Mirror)
@@ -150,9 +150,10 @@ impl ByteSource for LocalIso<'_> {
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        let read = match self.progress.cancelled() {
-            true => Err(std::io::ErrorKind::Interrupted.into()),
-            false => self.file.read_exact_at(buffer, offset),
+        let read = if self.progress.cancelled() {
+            Err(std::io::ErrorKind::Interrupted.into())
+        } else {
+            self.file.read_exact_at(buffer, offset)
         };
         Ok(read.map_err(|error| fs::Error::new("read", &self.path, error))?)
     }
@@ -195,8 +196,9 @@ impl ShimCheck<'_> {
             self.refused(file_kind::describe(self.shim), wanted)
         })?;
         let signatures = self.signatures()?;
-        let trusted = vendor_certificates(self.shim)
-            .map_err(|found| self.refused(found, "a certificate that has issued the kernel's signer"))?;
+        let trusted = vendor_certificates(self.shim).map_err(|reason| {
+            self.refused(format!("a file that is no shim ({reason})"), "a shim with its certificate")
+        })?;
         let names: Vec<String> = trusted.iter().map(|it| format!("`{}`", it.subject)).collect();
         let kernel = holding(self.kernel);
         let is_trusted = |it: &Signature| trusted.iter().any(|anchor| it.leads_to_anchor(anchor));

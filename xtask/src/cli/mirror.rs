@@ -45,6 +45,7 @@ pub enum MirrorCommand {
 
 /// Options of every mirror.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct MirrorArgs {
     /// Folder of this mirror
     #[arg(long, value_name = "DIR", value_parser = local_path)]
