@@ -12,6 +12,7 @@ use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::says;
 use netboot_fixtures::skip::program;
 use netboot_loaders::digest::{Sha256Digest, Sha512Digest};
+use netboot_loaders::loader::signature_list::{OWNER, signature_list};
 use netboot_loaders::loader::smallest_application::application;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ netboot_fixtures::tests! {
     where_signatures_are_checked_the_whole_cd_is,
     a_shim_for_another_kernel_is_refused,
     another_certificate_in_the_shim_is_warned_of,
+    a_machine_with_64_bit_arm_has_a_shim_of_its_own,
     flatcar_keeps_its_shim_and_shows_its_certificate,
     the_shim_and_kernel_of_debian_belong_together,
     a_shim_is_asked_for_where_there_is_one,
@@ -36,7 +38,7 @@ netboot_fixtures::tests! {
 
 const SHIM: &str = "shim-x86_64.efi";
 const X86_64: u16 = 0x8664;
-const OWN: &str = "EFI/fedora/shimx64.efi";
+const OWN_PATH: &str = "EFI/fedora/shimx64.efi";
 /// Bytes of the CD behind the partition; nobody needs them.
 const REST: usize = 3 << 20;
 
@@ -126,7 +128,7 @@ fn the_shim_comes_by_parts_of_the_cd_and_is_kept() -> Result<(), String> {
     let mirror = MirrorProject::new();
     let authorities = Authorities::make(&mirror)?;
     let (shim, kernel) = authorities.pair();
-    let cd = cd(OWN, &shim);
+    let cd = cd(OWN_PATH, &shim);
     release(&mirror, "44.1", &kernel, &cd);
     let ran = mirror.run(&["--shim"]).warned();
     let vendor = Sha256Digest::of(&authorities.certificate("vendor"));
@@ -193,7 +195,7 @@ fn a_set_gets_its_shim_later_and_keeps_it() -> Result<(), String> {
 fn a_server_without_parts_gives_the_whole_cd() -> Result<(), String> {
     let mirror = MirrorProject::new();
     let (shim, kernel) = Authorities::make(&mirror)?.pair();
-    let cd = cd(OWN, &shim);
+    let cd = cd(OWN_PATH, &shim);
     release(&mirror, "44.1", &kernel, &cd);
     let whole = |cd: Vec<u8>| {
         mirror.publisher.hook(move |request, answer| {
@@ -227,7 +229,7 @@ fn a_server_without_parts_gives_the_whole_cd() -> Result<(), String> {
 fn a_server_that_does_not_keep_to_parts_is_found_out() -> Result<(), String> {
     let mirror = MirrorProject::new();
     let (shim, kernel) = Authorities::make(&mirror)?.pair();
-    let cd = cd(OWN, &shim);
+    let cd = cd(OWN_PATH, &shim);
     release(&mirror, "44.1", &kernel, &cd);
     for (range, wanted) in [
         ("bytes 1-262144/4000000", "found the range `bytes 1-262144/4000000`, wanted `bytes 0-262143`"),
@@ -279,7 +281,7 @@ fn a_cd_without_a_shim_is_told() {
     assert_eq!(said(&other), "found no `images/efiboot.img`");
     assert_eq!(said(&vec![0; 1 << 20]), "found no CD");
     assert_eq!(said(&iso(&[0; 9000], 0)), "found no FAT");
-    let mut cyclic = EfiPartition::new(16, OWN, &content("44.1", "shim", 5000));
+    let mut cyclic = EfiPartition::new(16, OWN_PATH, &content("44.1", "shim", 5000));
     cyclic.link(5, 9);
     assert_eq!(said(&iso(cyclic.bytes(), 0)), "found a chain of clusters that runs in a circle");
     assert!(!mirror.path("current").exists());
@@ -335,7 +337,7 @@ fn where_signatures_are_checked_the_whole_cd_is() -> Result<(), String> {
     signatures::gnupg()?;
     let (mirror, signer, keys) = signatures::with_keys(true);
     let (shim, kernel) = Authorities::make(&mirror)?.pair();
-    let cd = cd(OWN, &shim);
+    let cd = cd(OWN_PATH, &shim);
     signer.release(&mirror, "44.1");
     release(&mirror, "44.1", &kernel, &cd);
     for (path, file) in [(path("44.1", "kernel.x86_64"), &kernel), (cd_path("44.1"), &cd)] {
@@ -372,7 +374,7 @@ fn a_shim_for_another_kernel_is_refused() -> Result<(), String> {
     let mut run = 0;
     let mut refused = |shim: &[u8], kernel: &[u8]| {
         run += 1;
-        release(&mirror, &format!("44.{run}"), kernel, &cd(OWN, shim));
+        release(&mirror, &format!("44.{run}"), kernel, &cd(OWN_PATH, shim));
         let error = mirror.run(&["--shim", "--quiet"]).failure(6);
         assert!(!mirror.path("current").exists());
         error.split_once("` is refused: ").unwrap().1.lines().next().unwrap().to_owned()
@@ -407,7 +409,7 @@ fn a_shim_for_another_kernel_is_refused() -> Result<(), String> {
         refused(&authorities.signed("microsoft", &application()), &kernel),
         "found a file that is no shim (it has no section `.vendor_cert`), wanted a shim with its certificate"
     );
-    release(&mirror, "44.9", &kernel, &cd(OWN, &broken));
+    release(&mirror, "44.9", &kernel, &cd(OWN_PATH, &broken));
     says!(mirror, mirror.run(&["--shim", "--quiet"]), @"
     exit code 6, stderr:
     error: the shim of `http://127.0.0.1:PORT/prod/streams/stable/builds/44.9/x86_64/fedora-coreos-44.9-live-iso.x86_64.iso` is refused: found no signature that holds (it was made of other bytes), wanted one by `Microsoft Corporation UEFI CA 2011` or `Microsoft UEFI CA 2023`
@@ -423,7 +425,7 @@ fn another_certificate_in_the_shim_is_warned_of() -> Result<(), String> {
     let mirror = MirrorProject::new();
     let authorities = Authorities::make(&mirror)?;
     let (shim_of_vendor, kernel) = authorities.pair();
-    release(&mirror, "44.1", &kernel, &cd(OWN, &shim_of_vendor));
+    release(&mirror, "44.1", &kernel, &cd(OWN_PATH, &shim_of_vendor));
     mirror.run(&["--shim"]).warned();
     // Another CD with the same shim.
     release(&mirror, "44.2", &kernel, &cd("EFI/BOOT/BOOTX64.EFI", &shim_of_vendor));
@@ -431,7 +433,7 @@ fn another_certificate_in_the_shim_is_warned_of() -> Result<(), String> {
     assert!(!stderr.contains("warning"), "{stderr}");
     let (other, kernel) = (authorities.certificate("other"), authorities.signed("other", &application()));
     let shim_of_other = authorities.signed("microsoft", &shim(X86_64, &other));
-    release(&mirror, "44.3", &kernel, &cd(OWN, &shim_of_other));
+    release(&mirror, "44.3", &kernel, &cd(OWN_PATH, &shim_of_other));
     let stderr = mirror.run(&["--shim"]).warned().stderr;
     let (before, now) = (Sha256Digest::of(&authorities.certificate("vendor")), Sha256Digest::of(&other));
     let warning = format!(
@@ -439,6 +441,32 @@ fn another_certificate_in_the_shim_is_warned_of() -> Result<(), String> {
          `CN=Example Secure Boot CA`, SHA-256 {before}\nhint: find out whether the publisher has announced it\n"
     );
     assert!(stderr.contains(&warning), "{stderr}");
+    // A list of several, as newer shims have it; the kernel is by the second.
+    let list = signature_list(OWNER, &[&authorities.certificate("vendor"), &other]);
+    release(&mirror, "44.4", &kernel, &cd(OWN_PATH, &authorities.signed("microsoft", &shim(X86_64, &list))));
+    let ran = mirror.run(&["--shim"]).warned();
+    assert!(
+        ran.stderr.contains(&format!("SHA-256 {before} and `CN=Other Secure Boot CA`, SHA-256 {now}, and the one")),
+        "{ran}"
+    );
+    Ok(())
+}
+
+fn a_machine_with_64_bit_arm_has_a_shim_of_its_own() -> Result<(), String> {
+    let mirror = MirrorProject::new();
+    let authorities = Authorities::make(&mirror)?;
+    let shim = authorities.signed("microsoft", &shim(0xaa64, &authorities.certificate("vendor")));
+    let cd = cd("EFI/fedora/shimaa64.efi", &shim);
+    release(&mirror, "44.1", &authorities.signed("vendor", &application()), &cd);
+    let of_arm = |text: &str| text.replace("x86_64", "aarch64");
+    let stream = String::from_utf8(mirror.publisher.file(METADATA)).unwrap();
+    mirror.publisher.offer(METADATA, of_arm(&stream));
+    let images = IMAGES.iter().map(|(name, ..)| path("44.1", name));
+    for path in images.chain([cd_path("44.1")]) {
+        mirror.publisher.offer(&of_arm(&path), mirror.publisher.file(&path));
+    }
+    mirror.run(&["--shim", "--arch", "aarch64"]).success();
+    assert_eq!(std::fs::read(mirror.path("shim-aarch64.efi")).unwrap(), shim);
     Ok(())
 }
 
@@ -518,7 +546,7 @@ fn the_shim_and_kernel_of_debian_belong_together() -> Result<(), String> {
     };
     let kernel = kernels.filter(is_kernel).find_map(signed).ok_or("there is no kernel that Debian has signed")?;
     let mirror = MirrorProject::new();
-    release(&mirror, "44.1", &kernel, &cd(OWN, &shim));
+    release(&mirror, "44.1", &kernel, &cd(OWN_PATH, &shim));
     let said = mirror.run(&["--shim"]).warned().stdout;
     assert!(
         said.contains("issued by `Microsoft Corporation UEFI CA 2011`") || said.contains("UEFI CA 2023`"),
@@ -528,7 +556,7 @@ fn the_shim_and_kernel_of_debian_belong_together() -> Result<(), String> {
     assert_eq!(std::fs::read(mirror.path(SHIM)).unwrap(), shim);
     // The same shim does not start the kernel of another.
     let authorities = Authorities::make(&mirror)?;
-    release(&mirror, "44.2", &authorities.signed("vendor", &application()), &cd(OWN, &shim));
+    release(&mirror, "44.2", &authorities.signed("vendor", &application()), &cd(OWN_PATH, &shim));
     let error = mirror.run(&["--shim", "--quiet"]).failure(6);
     assert!(error.contains("wanted one whose signer was issued by `CN=Debian Secure Boot CA`"), "{error}");
     Ok(())
