@@ -30,6 +30,9 @@ pub(super) const MAX_ISO: u64 = 4 << 30;
 /// Maximum size of a kernel whose signature is read, in bytes.
 pub(super) const MAX_KERNEL: u64 = 192 << 20;
 
+/// Maximum number of characters of a name that are kept.
+const MAX_NAME: usize = 400;
+
 /// Microsoft's authorities whose signatures make firmware start a shim.
 const MICROSOFT: [&str; 2] = ["Microsoft Corporation UEFI CA 2011", "Microsoft UEFI CA 2023"];
 /// Image of the EFI system partition on a live CD.
@@ -199,7 +202,9 @@ impl ShimCheck<'_> {
         let trusted = vendor_certificates(self.shim).map_err(|reason| {
             self.refused(format!("a file that is no shim ({reason})"), "a shim with its certificate")
         })?;
-        let names: Vec<String> = trusted.iter().map(|it| format!("`{}`", it.subject)).collect();
+        let trusts: Vec<VendorCertificate> =
+            trusted.iter().map(|it| VendorCertificate { subject: short(&it.subject), sha256: it.sha256 }).collect();
+        let names: Vec<String> = trusts.iter().map(|it| format!("`{}`", it.subject)).collect();
         let kernel = holding(self.kernel);
         let is_trusted = |it: &Signature| trusted.iter().any(|anchor| it.leads_to_anchor(anchor));
         let trust = match &kernel {
@@ -214,9 +219,8 @@ impl ShimCheck<'_> {
                 return Err(self.refused(found, format!("one whose signer was issued by {}", names.join(" or "))));
             }
         };
-        let trusts = trusted.into_iter().map(|it| VendorCertificate { subject: it.subject, sha256: it.sha256 });
         let sha256 = Sha256Digest::of(self.shim);
-        Ok((ShimRecord { sha256, iso: None, signed_by: signers(&signatures), trusts: trusts.collect() }, trust))
+        Ok((ShimRecord { sha256, iso: None, signed_by: signers(&signatures), trusts }, trust))
     }
 
     /// Returns the signatures of the shim that hold. One that the publisher does not list must have one by Microsoft.
@@ -255,7 +259,12 @@ fn holding(content: &[u8]) -> Result<Vec<Signature>, String> {
 
 fn signers(signatures: &[Signature]) -> Vec<ShimSigner> {
     let first = signatures.iter().filter_map(|it| it.chain.first());
-    first.map(|it| ShimSigner { subject: it.subject.clone(), issuer: it.issuer.clone() }).collect()
+    first.map(|it| ShimSigner { subject: short(&it.subject), issuer: short(&it.issuer) }).collect()
+}
+
+/// Returns a name in a certificate, cut off where no honest one goes on: a record must stay readable.
+fn short(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
 }
 
 fn in_words(signers: &[ShimSigner]) -> String {
