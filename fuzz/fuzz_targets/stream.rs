@@ -7,8 +7,8 @@ use netboot_loaders::mirror::flatcar;
 use netboot_loaders::mirror::streams::{CoreosArch, Stream};
 
 fuzz_target!(|text: &str| {
-    let origin =
-        FedoraCoreosSource { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: None };
+    let (stream, arch) = (Stream::Stable, CoreosArch::X86_64);
+    let origin = FedoraCoreosSource { stream, arch, stream_url: None, base_url: None, shim: true };
     match origin.parse("URL", text) {
         Ok(set) => assert!(set.images.len() == 3 && set.images.iter().all(|image| !image.name.contains('/'))),
         Err(error) => assert!(!error.to_string().is_empty()),

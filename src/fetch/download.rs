@@ -108,18 +108,18 @@ impl Diagnose for Error {
 }
 
 /// Failure of one attempt.
-enum Attempt {
+pub(super) enum DownloadFailure {
     Final(Error),
     Passing(http::Error),
 }
 
-impl Attempt {
-    fn passing(reason: impl Into<String>) -> Self {
+impl DownloadFailure {
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
         Self::Passing(http::Error::Connection(reason.into()))
     }
 }
 
-impl From<fs::Error> for Attempt {
+impl From<fs::Error> for DownloadFailure {
     fn from(error: fs::Error) -> Self {
         Self::Final(error.into())
     }
@@ -159,13 +159,13 @@ pub fn download(
                 task.finish(size(bytes));
                 return Ok(());
             }
-            Err(Attempt::Final(error)) => {
+            Err(DownloadFailure::Final(error)) => {
                 if matches!(error, Error::TooLarge { .. }) {
                     forget(partial)?;
                 }
                 return Err(error);
             }
-            Err(Attempt::Passing(why)) => reason = why,
+            Err(DownloadFailure::Passing(why)) => reason = why,
         }
     }
     Err(Error::Connection {
@@ -182,7 +182,7 @@ fn attempt_once(
     partial: &Utf8Path,
     limit: u64,
     task: &mut Task<'_>,
-) -> Result<u64, Attempt> {
+) -> Result<u64, DownloadFailure> {
     let url = address.url;
     let have = resumable(partial)?;
     let headers = match &have {
@@ -191,7 +191,7 @@ fn attempt_once(
     };
     let (response, _) =
         http.get_unless(url, &headers, &|| task.cancelled()).map_err(|error| classify(address, error))?;
-    let too_large = || Attempt::Final(Error::TooLarge { url: url.to_string(), limit });
+    let too_large = || DownloadFailure::Final(Error::TooLarge { url: url.to_string(), limit });
     let (mut file, start) = open(&response, address, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));
     if total.is_some_and(|total| total > limit) {
@@ -207,7 +207,10 @@ fn attempt_once(
             Ok(count) => count,
             Err(error) => {
                 let reason = http::reason(&error.into());
-                return Err(Attempt::passing(format!("the transfer stopped after {} ({reason})", count(done, "byte"))));
+                return Err(DownloadFailure::passing(format!(
+                    "the transfer stopped after {} ({reason})",
+                    count(done, "byte")
+                )));
             }
         };
         done += count as u64;
@@ -231,7 +234,7 @@ fn open(
     DownloadUrl { url, remedy }: &DownloadUrl<'_>,
     partial: &Utf8Path,
     have: Option<u64>,
-) -> Result<(File, u64), Attempt> {
+) -> Result<(File, u64), DownloadFailure> {
     match (response.status(), have) {
         (StatusCode::PARTIAL_CONTENT, Some(length)) if starts_at(response) == Some(length) => {
             let file = OpenOptions::new().append(true).open(partial);
@@ -239,7 +242,7 @@ fn open(
         }
         (StatusCode::PARTIAL_CONTENT, Some(_)) => {
             forget(partial)?;
-            Err(Attempt::passing("the server sent another part of the file than it was asked for"))
+            Err(DownloadFailure::passing("the server sent another part of the file than it was asked for"))
         }
         (StatusCode::OK, _) => {
             fs::remove_file(&validator_file(partial))?;
@@ -251,22 +254,25 @@ fn open(
         }
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
             forget(partial)?;
-            Err(Attempt::passing("the server does not have the rest of the file"))
+            Err(DownloadFailure::passing("the server does not have the rest of the file"))
         }
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(Attempt::passing(format!("found status {status}")))
+            Err(DownloadFailure::passing(format!("found status {status}")))
         }
-        (status, _) => {
-            Err(Attempt::Final(Error::Status { url: url.to_string(), status, remedy: Box::new(remedy.clone()) }))
-        }
+        (status, _) => Err(DownloadFailure::Final(Error::Status {
+            url: url.to_string(),
+            status,
+            remedy: Box::new(remedy.clone()),
+        })),
     }
 }
 
-fn classify(DownloadUrl { url, remedy }: &DownloadUrl<'_>, error: http::Error) -> Attempt {
+/// Decides whether another attempt may succeed after `error`.
+pub(super) fn classify(DownloadUrl { url, remedy }: &DownloadUrl<'_>, error: http::Error) -> DownloadFailure {
     if error.passes() {
-        return Attempt::Passing(error);
+        return DownloadFailure::Passing(error);
     }
-    Attempt::Final(Error::Refused { url: url.to_string(), cause: error, remedy: Box::new(remedy.clone()) })
+    DownloadFailure::Final(Error::Refused { url: url.to_string(), cause: error, remedy: Box::new(remedy.clone()) })
 }
 
 fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {
@@ -286,7 +292,7 @@ fn starts_at(response: &Response) -> Option<u64> {
 }
 
 /// Returns the validator with which a server can tell whether the file has changed since. Weak `ETag`s do not qualify.
-fn validator(response: &Response) -> Option<String> {
+pub(super) fn validator(response: &Response) -> Option<String> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     header("etag").filter(|etag| !etag.starts_with("W/")).or_else(|| header("last-modified"))
 }

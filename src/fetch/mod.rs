@@ -15,6 +15,7 @@ mod git_stream;
 mod git_tree;
 pub mod ipxe;
 pub mod origins;
+pub mod ranges;
 pub mod signed_set;
 pub mod source_bundle;
 pub mod syslinux;

@@ -16,7 +16,7 @@ use crate::base::tarball::{self, EXTENSION, Limits, TarEntryKind};
 use crate::base::url::Url;
 use crate::config::signed_set::{MAX_FILE, SetArchivePin, SignedFilePin, SignedFileSource, SignedSetPin};
 use crate::digest::Sha256Digest;
-use crate::loader::signature::Signatures;
+use crate::loader::signature::{Signatures, common_name};
 use crate::printable::printable;
 
 /// Limits for the archive. That of iPXE 2.0.0 has 12 MB, and is a few times as large when it is unpacked.
@@ -215,11 +215,6 @@ fn check_signers(pin: &SignedFilePin, content: &[u8]) -> Result<(), Error> {
     };
     let wanted = list(&mut pin.signers.iter().map(String::as_str));
     Err(Error::Signers { file: pin.name.clone(), found: list(&mut names.into_iter()), wanted })
-}
-
-/// Returns the common name in `name`, a distinguished name as RFC 4514 writes it.
-fn common_name(name: &str) -> Option<&str> {
-    name.split([',', '+']).find_map(|part| part.strip_prefix("CN="))
 }
 
 /// Fetches the files that the cache lacks.

@@ -10,7 +10,6 @@ use super::record::MirrorRecord;
 use crate::base::closed_set::closed_set;
 use crate::base::fs::{self, world_readable};
 use crate::base::paths::MirrorPaths;
-use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::Progress;
 
 closed_set! {
@@ -45,7 +44,7 @@ impl CurrentSet {
     ///
     /// [`Error::NoLinks`] if the file system does not support the requested links; [`Error::Foreign`] if another file
     /// occupies one of the names.
-    pub fn choose(links: Links, paths: &MirrorPaths, names: ImageNames) -> Result<Self, Error> {
+    pub fn choose(links: Links, paths: &MirrorPaths, names: &[String]) -> Result<Self, Error> {
         let refused = |what, error: fs::Error| Error::NoLinks {
             root: paths.root().to_owned(),
             what,
@@ -62,8 +61,8 @@ impl CurrentSet {
         };
         if current == Self::Link {
             for name in names {
-                let path = paths.stable(&name);
-                if path.symlink_metadata().is_ok() && !leads(&path, &MirrorPaths::stable_target(&name)) {
+                let path = paths.stable(name);
+                if path.symlink_metadata().is_ok() && !leads(&path, &MirrorPaths::stable_target(name)) {
                     return Err(Error::Foreign(path));
                 }
             }

@@ -24,6 +24,8 @@ pub struct FedoraCoreosSource {
     pub stream_url: Option<Url>,
     /// Replacement for the base of Fedora's addresses.
     pub base_url: Option<Url>,
+    /// Whether the set has the shim of the release.
+    pub shim: bool,
 }
 
 impl FedoraCoreosSource {
@@ -89,7 +91,13 @@ struct RawMetal {
 
 #[derive(Deserialize)]
 struct RawFormats {
+    iso: Option<RawIso>,
     pxe: Option<RawPxe>,
+}
+
+#[derive(Deserialize)]
+struct RawIso {
+    disk: Option<RawFile>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +140,11 @@ impl Checker<'_> {
         let version = release.parse::<ImageVersion>();
         let version = version.map_err(|error| self.unfit(&format!("{at}.metal.release"), error.to_string()))?;
         let formats = self.need(metal.formats, &format!("{at}.metal.formats"))?;
+        let iso = self.origin.shim.then(|| {
+            let at = format!("{at}.metal.formats.iso");
+            let RawIso { disk } = self.need(formats.iso, &at)?;
+            self.image((ImageRole::Shim, self.origin.names().shim), disk, &format!("{at}.disk"), &version)
+        });
         let at = format!("{at}.metal.formats.pxe");
         let RawPxe { kernel, initramfs, rootfs } = self.need(formats.pxe, &at)?;
         let parts = [
@@ -144,7 +157,7 @@ impl Checker<'_> {
             .zip(self.origin.names())
             .map(|((part, key, raw), name)| self.image((part, name), raw, &format!("{at}.{key}"), &version));
         let images = images.collect::<Result<_, _>>()?;
-        Ok(ImageSet { version, images })
+        Ok(ImageSet { version, images, iso: iso.transpose()? })
     }
 
     fn image(
@@ -195,6 +208,7 @@ mod tests {
             arch: CoreosArch::X86_64,
             stream_url: None,
             base_url: base_url.map(Url::from),
+            shim: false,
         }
     }
 

@@ -20,6 +20,8 @@ pub struct FlatcarSource {
     pub arch: FlatcarArch,
     /// Replacement for the base of the publisher's addresses.
     pub base_url: Option<Url>,
+    /// Whether the set has the shim of the release.
+    pub shim: bool,
 }
 
 impl FlatcarSource {
@@ -32,7 +34,9 @@ impl FlatcarSource {
         let base = base.join(&format!("/{}-usr", self.arch));
         let url = base.join("/current/version.txt");
         let version = version(&url.to_string(), &reader.text(&url, "the version of a channel of Flatcar", MAX_LIST)?)?;
-        let names = [ImageRole::Kernel, ImageRole::Initramfs].into_iter().zip(ImageNames::flatcar());
+        let names = ImageNames::flatcar();
+        let shim = self.shim.then(|| (ImageRole::Shim, names.shim.clone()));
+        let names = [ImageRole::Kernel, ImageRole::Initramfs].into_iter().zip(names).chain(shim);
         let images = names.map(|(part, name)| {
             let link = |suffix: &str| base.join(&format!("/{version}/{name}{suffix}"));
             let digests = link(".DIGESTS");
@@ -41,7 +45,7 @@ impl FlatcarSource {
             Ok(Image { part, name, url, digest, signature })
         });
         let images = images.collect::<Result<_, Error>>()?;
-        Ok(ImageSet { version, images })
+        Ok(ImageSet { version, images, iso: None })
     }
 }
 

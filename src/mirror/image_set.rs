@@ -103,6 +103,8 @@ pub enum ImageRole {
     Initramfs,
     /// Root file system, which the initramfs continues with.
     Rootfs,
+    /// Loader that makes firmware with Secure Boot start the kernel.
+    Shim,
 }
 
 /// Digest, in the algorithm that the publisher uses.
@@ -162,6 +164,23 @@ pub struct ImageSet {
     pub version: ImageVersion,
     /// Images of the set.
     pub images: Vec<Image>,
+    /// The live CD of the release, if the shim has to be taken out of it: its address, digest and signature, with the
+    /// name that the shim gets.
+    pub iso: Option<Image>,
+}
+
+impl ImageSet {
+    /// Checks whether the publisher lists the digest of a shim.
+    #[must_use]
+    pub fn lists_shim(&self) -> bool {
+        self.images.iter().any(|image| image.part == ImageRole::Shim)
+    }
+
+    /// Checks whether the set has a shim.
+    #[must_use]
+    pub fn has_shim(&self) -> bool {
+        self.iso.is_some() || self.lists_shim()
+    }
 }
 
 #[cfg(test)]

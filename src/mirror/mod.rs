@@ -7,6 +7,7 @@
 //!     kernel-x86_64
 //!     initramfs.x86_64.img
 //!     rootfs.x86_64.img
+//!     shim-x86_64.efi              if it is asked for: what makes firmware with Secure Boot start the kernel
 //!     version.ipxe                 an iPXE script: set fedora-coreos-version 44.20260707.3.1
 //!     mirror.json                  where each came from, its size and its digest
 //! DEST/current -> 44.20260707.3.1  the set in use
@@ -33,7 +34,12 @@ mod error;
 pub mod fedora_coreos;
 pub mod flatcar;
 
+pub mod byte_source;
+pub mod fat;
+pub mod iso9660;
+
 pub mod record;
+pub mod shim;
 pub mod signature;
 pub mod transfer;
 
@@ -48,9 +54,10 @@ use serde::Serialize;
 use self::current::{CurrentSet, Links};
 use self::image_set::{Image, ImageSet, ImageVersion};
 use self::metadata::Reader;
-use self::record::{Identity, MirrorRecord};
+use self::record::{Identity, MirrorRecord, ShimRecord};
 use self::signature::Trust;
 use self::store::{Keep, MirrorStore};
+use self::streams::{CoreosArch, FlatcarArch};
 use self::transfer::Transfer;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help, Page};
 use crate::base::fs::world_readable;
@@ -58,6 +65,7 @@ use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::{Progress, Task, TaskKind};
+use crate::loader::target::Arch;
 
 /// Errors from updating a mirror. The served files stay unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,12 @@ pub enum Error {
         /// Version in use.
         in_use: ImageVersion,
     },
+    /// There are no shims for this architecture.
+    #[error("`{arch}`: found an architecture without UEFI, wanted `x86_64` or `aarch64` for a shim")]
+    NoShim {
+        /// Architecture of the mirror.
+        arch: &'static str,
+    },
     /// Transferring the current set failed.
     #[error(transparent)]
     Transfer(#[from] transfer::Error),
@@ -94,6 +108,7 @@ impl Diagnose for Error {
                 .help("ask again later, since a server may be behind or replay what was current once")
                 .help(Flag::AllowOlder)
                 .page(Page::Mirror),
+            Self::NoShim { arch } => Class::BadInput.about(arch).help(Help::Without(Flag::Shim)).help(Flag::Arch),
             Self::Transfer(error) => error.diagnosis(),
             Self::Store(error) => error.diagnosis(),
         }
@@ -136,10 +151,41 @@ impl Publisher {
     }
 
     /// Returns the file names of the images, which are the same in every set.
-    fn names(&self) -> ImageNames {
+    fn names(&self) -> Vec<String> {
+        let (names, shim) = match self {
+            Self::FedoraCoreos(origin) => (origin.names(), origin.shim),
+            Self::Flatcar(origin) => (ImageNames::flatcar(), origin.shim),
+        };
+        let shim = shim.then(|| names.shim.clone());
+        names.into_iter().chain(shim).collect()
+    }
+
+    /// Returns the CPU of the images, as UEFI machines have it; `None` if the machines have no UEFI.
+    fn arch(&self) -> Option<Arch> {
         match self {
-            Self::FedoraCoreos(origin) => origin.names(),
-            Self::Flatcar(_) => ImageNames::flatcar(),
+            Self::FedoraCoreos(origin) => match origin.arch {
+                CoreosArch::X86_64 => Some(Arch::X86_64),
+                CoreosArch::Aarch64 => Some(Arch::Arm64),
+                CoreosArch::Ppc64le | CoreosArch::S390x => None,
+            },
+            Self::Flatcar(origin) => match origin.arch {
+                FlatcarArch::Amd64 => Some(Arch::X86_64),
+                FlatcarArch::Arm64 => Some(Arch::Arm64),
+            },
+        }
+    }
+
+    /// Checks that there are shims for the architecture, if one is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoShim`] if there are none.
+    pub fn check_shim(&self) -> Result<(), Error> {
+        match self {
+            Self::FedoraCoreos(origin) if origin.shim && self.arch().is_none() => {
+                Err(Error::NoShim { arch: origin.arch.as_str() })
+            }
+            Self::FedoraCoreos(_) | Self::Flatcar(_) => Ok(()),
         }
     }
 
@@ -187,6 +233,9 @@ pub struct MirrorOutcome {
     pub older: bool,
     /// Versions of the sets that the run removed.
     pub removed: Vec<ImageVersion>,
+    /// The shim in the set in use, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shim: Option<ShimRecord>,
 }
 
 /// Updates a mirror. If it is already up to date, the run only queries the publisher.
@@ -195,11 +244,13 @@ pub struct MirrorOutcome {
 ///
 /// [`Error`]. The next run reuses the files that have already arrived.
 pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progress) -> Result<MirrorOutcome, Error> {
+    request.upstream.check_shim()?;
     let identity = request.upstream.identity();
     let store = MirrorStore::acquire(&request.dest, &identity, progress)?;
-    let current = CurrentSet::choose(request.links, &store.paths, request.upstream.names())?;
+    let current = CurrentSet::choose(request.links, &store.paths, &request.upstream.names())?;
     let previous = store.in_use()?;
     let run = Run { request, http, store: &store, identity: &identity, in_use: previous.as_ref(), progress };
+    let shim = previous.as_ref().map(|version| store.recorded(version)).transpose()?.flatten().and_then(|it| it.shim);
     let (record, brought) = run.current()?;
     let switched = store.bring_into_use(&record, current, request.thorough)?;
     // From here on the mirror is up to date, so a later failure must not be reported as an error.
@@ -209,6 +260,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     }
     if brought {
         run.warn_of_newer(&record);
+        run.warn_of_other_shim(&record, shim.as_ref());
     }
     let served = [store.paths.current().join(MirrorPaths::SCRIPT)];
     let root = &request.dest;
@@ -217,8 +269,9 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
         progress.warn(world_readable::unreadable_warning(&path));
     }
     let older = run.is_older(&record.version);
-    let (version, changed) = (record.version, brought || switched);
-    Ok(MirrorOutcome { identity: identity.clone(), version, previous: previous.clone(), changed, older, removed })
+    let (version, shim, changed) = (record.version, record.shim, brought || switched);
+    let (identity, previous) = (identity.clone(), previous.clone());
+    Ok(MirrorOutcome { identity, version, previous, changed, older, removed, shim })
 }
 
 /// State of a run.
@@ -252,11 +305,14 @@ impl Run<'_> {
     /// Warns if the publisher now lists other images for a version that is already present. Publishers do not do that.
     fn warn_of_replaced(&self, image_set: &ImageSet) -> Result<(), Error> {
         let Some(record) = self.store.recorded(&image_set.version)? else { return Ok(()) };
-        let changed = |image: &&Image| {
-            let recorded = record.files.iter().find(|file| file.name == image.name);
-            recorded.is_some_and(|file| file.digest != image.digest)
+        let recorded = |image: &Image| {
+            if image_set.iso.as_ref() == Some(image) {
+                return record.shim.as_ref()?.iso;
+            }
+            record.files.iter().find(|file| file.name == image.name).map(|file| file.digest)
         };
-        for image in image_set.images.iter().filter(changed) {
+        let changed = |image: &&Image| recorded(image).is_some_and(|digest| digest != image.digest);
+        for image in image_set.images.iter().chain(&image_set.iso).filter(changed) {
             let message = format!(
                 "`{}` of {} is another image than before, under the same version: {}",
                 image.name, image_set.version, image.digest
@@ -301,6 +357,7 @@ impl Run<'_> {
             paths: &self.store.paths,
             identity: self.identity,
             trust: trust.as_ref(),
+            arch: self.request.upstream.arch(),
             progress: self.progress,
         };
         let (folder, record) = transfer.bring(image_set)?;
@@ -309,6 +366,33 @@ impl Run<'_> {
         self.store.publish(&folder, &image_set.version)?;
         task.finish("published");
         Ok((record, true))
+    }
+
+    /// Warns if the set of `record` has no shim although that which was in use had `old`, or if its shim trusts other
+    /// certificates: machines that have enrolled one of those do not start the new kernel.
+    fn warn_of_other_shim(&self, record: &MirrorRecord, old: Option<&ShimRecord>) {
+        let Some(old) = old else { return };
+        let list = |shim: &ShimRecord| shim.trusts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        let warning = match &record.shim {
+            None => {
+                let message = format!("{} has no shim, and the set that was in use before has one", record.version);
+                Diagnostic::new(message).help(Flag::Shim)
+            }
+            Some(new) if new.trusts != old.trusts => {
+                let (version, found, before) = (&record.version, list(new), list(old));
+                let message =
+                    format!("the shim of {version} trusts kernels of {found}, and the one before those of {before}");
+                let help = match self.request.upstream {
+                    Publisher::FedoraCoreos(_) => "find out whether the publisher has announced it",
+                    Publisher::Flatcar(_) => {
+                        "find out whether the publisher has announced it, and enrol the new certificate before machines boot this release"
+                    }
+                };
+                Diagnostic::new(message).help(help)
+            }
+            Some(_) => return,
+        };
+        self.progress.warn(warning);
     }
 
     /// Warns if the publisher has moved on during the run. The transferred set is nevertheless complete, and newer than

@@ -4,11 +4,14 @@ use crate::base::plural::count;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::image_set::{Digest, ImageRole, ImageSet, ImageVersion};
+use super::image_set::{Digest, Image, ImageRole, ImageSet, ImageVersion};
 use crate::base::fs;
 use crate::base::paths::MirrorPaths;
 use crate::base::progress::Progress;
 use crate::config::signers::KeyFingerprint;
+use crate::digest::Sha256Digest;
+use crate::loader::signature::common_name;
+use crate::printable::printable;
 
 /// Generator name in records. It distinguishes a set from a folder that another program created.
 const GENERATOR: &str = "netboot-loaders mirror";
@@ -46,6 +49,69 @@ pub struct MirrorRecord {
     pub files: Vec<RecordedFile>,
     /// Keys that made the images' signatures; empty if the run did not check signatures.
     pub signed_by: Vec<KeyFingerprint>,
+    /// The shim among the images, if the set has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shim: Option<ShimRecord>,
+}
+
+/// A shim: who has signed it, and which kernels it starts where Secure Boot is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShimRecord {
+    /// SHA-256 of the file.
+    pub sha256: Sha256Digest,
+    /// Digest, as the publisher lists it, of the live CD that the shim was taken out of; `None` if the publisher offers
+    /// the shim itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iso: Option<Digest>,
+    /// Signers whose signatures hold.
+    pub signed_by: Vec<ShimSigner>,
+    /// Certificates in it: it starts kernels that they, or signers that they have issued, have signed.
+    pub trusts: Vec<VendorCertificate>,
+}
+
+impl std::fmt::Display for ShimRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(" and ");
+        match list(&mut self.signed_by.iter().map(ToString::to_string)) {
+            signers if signers.is_empty() => write!(f, "not signed")?,
+            signers => write!(f, "signed by {signers}")?,
+        }
+        write!(f, "; trusts kernels of {}", list(&mut self.trusts.iter().map(ToString::to_string)))
+    }
+}
+
+/// Certificate that made a signature of a shim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShimSigner {
+    /// Its owner.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
+}
+
+impl std::fmt::Display for ShimSigner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = |name: &str| printable(common_name(name).unwrap_or(name)).to_string();
+        write!(f, "`{}`, issued by `{}`", short(&self.subject), short(&self.issuer))
+    }
+}
+
+/// Certificate in a shim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VendorCertificate {
+    /// Its owner.
+    pub subject: String,
+    /// SHA-256 of the certificate.
+    pub sha256: Sha256Digest,
+}
+
+impl std::fmt::Display for VendorCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`, SHA-256 {}", printable(&self.subject), self.sha256)
+    }
 }
 
 /// An image as downloaded.
@@ -81,7 +147,22 @@ impl MirrorRecord {
             version: image_set.version.clone(),
             files: files.collect(),
             signed_by,
+            shim: None,
         }
+    }
+
+    /// Adds the shim, of `size` bytes, whose record is `shim`. If it was taken out of a live CD, `iso` is that CD.
+    #[must_use]
+    pub fn with_shim(mut self, iso: Option<&Image>, size: u64, shim: ShimRecord) -> Self {
+        self.files.extend(iso.map(|iso| RecordedFile {
+            part: ImageRole::Shim,
+            name: iso.name.clone(),
+            size,
+            digest: Digest::Sha256(shim.sha256),
+            url: iso.url.to_string(),
+        }));
+        self.shim = Some(ShimRecord { iso: iso.map(|iso| iso.digest), ..shim });
+        self
     }
 
     /// Reads the record in the folder of a set. Returns `None` if there is none, or if another program wrote it.
@@ -101,16 +182,17 @@ impl MirrorRecord {
     }
 
     /// Checks whether this is the record of `image_set`. If `trusted` is given, all its signatures must be by `trusted`
-    /// keys.
+    /// keys. A shim that `image_set` does not ask for does no harm.
     #[must_use]
     pub fn is_of(&self, image_set: &ImageSet, trusted: Option<&[KeyFingerprint]>) -> bool {
-        let as_recorded = |file: &RecordedFile| (file.name.clone(), file.digest);
+        let is_asked = |file: &&RecordedFile| file.part != ImageRole::Shim || image_set.lists_shim();
+        let recorded = self.files.iter().filter(is_asked).map(|file| (file.name.as_str(), file.digest));
+        let asked = image_set.images.iter().map(|image| (image.name.as_str(), image.digest));
+        let iso = self.shim.as_ref().and_then(|shim| shim.iso);
         self.version == image_set.version
-            && self
-                .files
-                .iter()
-                .map(as_recorded)
-                .eq(image_set.images.iter().map(|image| (image.name.clone(), image.digest)))
+            && recorded.eq(asked)
+            && (!image_set.lists_shim() || self.shim.is_some())
+            && image_set.iso.as_ref().is_none_or(|asked| iso == Some(asked.digest))
             && trusted.is_none_or(|trusted| {
                 !self.signed_by.is_empty() && self.signed_by.iter().all(|signer| trusted.contains(signer))
             })

@@ -9,8 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::image_set::{Digest, Image, ImageRole, ImageSet};
 use super::record::{Identity, MirrorRecord};
+use super::shim::{self, KernelTrust, MAX_ISO, MAX_KERNEL, MAX_SHIM, RemoteIso, ShimCheck};
 use super::signature::{self, Trust, keyring};
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help};
 use crate::base::fs::{self, world_readable};
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
@@ -18,7 +19,10 @@ use crate::base::paths::mirror::version_script;
 use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::signers::KeyFingerprint;
+use crate::digest::Sha256Digest;
 use crate::fetch::download::{self, DownloadUrl, download};
+use crate::fetch::ranges::{self, RangeReader};
+use crate::loader::target::Arch;
 
 /// Maximum size of a key file, in bytes. Fedora's is 30 kB.
 const MAX_KEYS: u64 = 4 << 20;
@@ -32,6 +36,7 @@ fn max_image(part: ImageRole) -> u64 {
         ImageRole::Kernel => 256 << 20,
         ImageRole::Initramfs => 2 << 30,
         ImageRole::Rootfs => 4 << 30,
+        ImageRole::Shim => MAX_SHIM as u64,
     }
 }
 
@@ -59,6 +64,9 @@ pub enum Error {
     /// A signature is missing or invalid.
     #[error(transparent)]
     Signature(#[from] signature::Error),
+    /// The shim is missing, or is not the one for the kernel.
+    #[error(transparent)]
+    Shim(#[from] shim::Error),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -70,6 +78,7 @@ impl Diagnose for Error {
             Self::Mismatch { url, .. } => Class::Mismatch.about(url).help(Help::Again).help(Flag::BaseUrl),
             Self::Download(error) => error.diagnosis(),
             Self::Signature(error) => error.diagnosis(),
+            Self::Shim(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
         }
     }
@@ -81,8 +90,10 @@ impl Error {
     pub fn may_be_outdated(&self) -> bool {
         match self {
             Self::Mismatch { .. } | Self::Signature(signature::Error::Bad { .. }) => true,
-            Self::Download(error) => matches!(error, download::Error::Status { .. }),
-            Self::Signature(_) | Self::Fs(_) => false,
+            Self::Download(error) | Self::Shim(shim::Error::Ranges(ranges::Error::Download(error))) => {
+                matches!(error, download::Error::Status { .. })
+            }
+            Self::Signature(_) | Self::Shim(_) | Self::Fs(_) => false,
         }
     }
 }
@@ -94,6 +105,8 @@ pub(super) struct Transfer<'a> {
     pub(super) identity: &'a Identity,
     /// Key pins and `gpgv` for checking signatures; `None` if signatures are not checked.
     pub(super) trust: Option<&'a Trust>,
+    /// CPU of the images, as UEFI machines have it.
+    pub(super) arch: Option<Arch>,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -110,6 +123,7 @@ impl Transfer<'_> {
         let signed_by =
             self.trust.map(|trust| self.signers(trust, image_set, &folder)).transpose()?.unwrap_or_default();
         let record = MirrorRecord::new(self.identity, image_set, &sizes, signed_by);
+        let record = self.with_shim(record, image_set, &folder)?;
         let script = version_script(&self.identity.mirror, image_set.version.as_str());
         fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
@@ -133,17 +147,23 @@ impl Transfer<'_> {
         }
         let part = folder.join(format!("{}.part", image.name));
         self.download(&image.url, &part, max_image(image.part))?;
-        let (found, size) = image.digest.same_of(&part, self.progress)?;
-        if found != image.digest {
-            let page = is_page(&part)?;
-            // No later attempt can use this file.
-            fs::remove_file(&part)?;
-            let (found, wanted) = (Box::new(found), Box::new(image.digest));
-            return Err(Error::Mismatch { url: image.url.to_string(), found, page, wanted });
-        }
+        let size = self.check_digest(image, &part)?;
         fs::set_mode(&part, 0o644)?;
         fs::rename(&part, &file)?;
         Ok(size)
+    }
+
+    /// Compares the file at `path` with the digest of `image`, and removes it if it differs. Returns its size in bytes.
+    fn check_digest(&self, image: &Image, path: &Utf8Path) -> Result<u64, Error> {
+        let (found, size) = image.digest.same_of(path, self.progress)?;
+        if found == image.digest {
+            return Ok(size);
+        }
+        let page = is_page(path)?;
+        // No later attempt can use this file.
+        fs::remove_file(path)?;
+        let (found, wanted) = (Box::new(found), Box::new(image.digest));
+        Err(Error::Mismatch { url: image.url.to_string(), found, page, wanted })
     }
 
     /// Returns the size of the file at `path` if it exists and matches `image`.
@@ -164,18 +184,118 @@ impl Transfer<'_> {
         let keyring = self.keyring(trust)?;
         let mut signers = Vec::new();
         for image in &image_set.images {
-            let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.to_string()))?;
-            let signature = folder.join(signature_of(&image.name));
-            fs::remove_file(&signature)?;
-            self.download(url, &signature, MAX_SIGNATURE)?;
-            fs::set_mode(&signature, 0o644)?;
-            let signer = trust.check(&folder.join(&image.name), &signature, &keyring, self.progress)?;
+            let signer = self.signer(trust, image, &folder.join(&image.name), &keyring)?;
             if !signers.contains(&signer) {
                 signers.push(signer);
             }
         }
         fs::remove_dir_all(&self.paths.keys())?;
         Ok(signers)
+    }
+
+    /// Checks the signature of `image`, which is the file at `path`, and stores it beside the file. Returns the signing
+    /// key.
+    fn signer(
+        &self,
+        trust: &Trust,
+        image: &Image,
+        path: &Utf8Path,
+        keyring: &Utf8Path,
+    ) -> Result<KeyFingerprint, Error> {
+        let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.to_string()))?;
+        let signature = Utf8PathBuf::from(signature_of(path.as_str()));
+        fs::remove_file(&signature)?;
+        self.download(url, &signature, MAX_SIGNATURE)?;
+        fs::set_mode(&signature, 0o644)?;
+        Ok(trust.check(path, &signature, keyring, self.progress)?)
+    }
+
+    /// Adds the shim to `record` if `image_set` has one, and to `folder` if it has to be taken out of a live CD.
+    fn with_shim(
+        &self,
+        mut record: MirrorRecord,
+        image_set: &ImageSet,
+        folder: &Utf8Path,
+    ) -> Result<MirrorRecord, Error> {
+        let of = |part| image_set.images.iter().find(|image| image.part == part);
+        let (listed, iso) = (of(ImageRole::Shim), image_set.iso.as_ref());
+        let source = listed.or(iso).zip(of(ImageRole::Kernel)).zip(self.arch);
+        let Some(((source, kernel), arch)) = source else { return Ok(record) };
+        let (url, file) = (source.url.to_string(), folder.join(&source.name));
+        let content = match iso.map(|iso| self.shim_of_iso(iso, image_set, arch, folder)).transpose()? {
+            Some((content, signer)) => {
+                record.signed_by.extend(signer.filter(|signer| !record.signed_by.contains(signer)));
+                fs::write_anew(&file, &content)?;
+                fs::set_mode(&file, 0o644)?;
+                content
+            }
+            None => fs::read_at_most(&file, MAX_SHIM as u64)?,
+        };
+        let bytes = fs::read_at_most(&folder.join(&kernel.name), MAX_KERNEL)?;
+        let check = ShimCheck { url: &url, shim: &content, kernel: &bytes, arch, is_listed: listed.is_some() };
+        let (shim, trust) = check.check()?;
+        if trust == KernelTrust::Unsigned {
+            let (name, version) = (&kernel.name, &record.version);
+            let message = format!(
+                "`{name}` of {version} has no signature that holds, so no shim starts it where Secure Boot is on"
+            );
+            self.progress.warn(Diagnostic::new(message).help("boot it with Secure Boot off"));
+        }
+        Ok(record.with_shim(iso, content.len() as u64, shim))
+    }
+
+    /// Returns the shim for `arch` in the live CD `iso`: that of the set which is already there, or by parts of the CD,
+    /// or out of the whole CD in `folder`, then with the key that has signed the CD, if signatures are checked.
+    fn shim_of_iso(
+        &self,
+        iso: &Image,
+        image_set: &ImageSet,
+        arch: Arch,
+        folder: &Utf8Path,
+    ) -> Result<(Vec<u8>, Option<KeyFingerprint>), Error> {
+        if let Some(content) = self.shim_there(iso, image_set)? {
+            return Ok((content, None));
+        }
+        let url = iso.url.to_string();
+        // The publisher's signature is one of the whole CD.
+        if self.trust.is_none() {
+            match self.shim_by_parts(iso, arch) {
+                Err(shim::Error::Ranges(ranges::Error::Unsupported { found, .. })) => {
+                    let message = format!("the whole `{url}` is downloaded for the shim in it: {found}");
+                    let warning = Diagnostic::new(message).help("name a server that sends parts of files");
+                    self.progress.warn(warning.help(Flag::BaseUrl));
+                }
+                read => return Ok((read?, None)),
+            }
+        }
+        let whole = folder.join(format!("{}.iso", iso.name));
+        self.download(&iso.url, &whole, MAX_ISO)?;
+        self.check_digest(iso, &whole)?;
+        let check = |trust| {
+            let signer = self.signer(trust, iso, &whole, &self.keyring(trust)?)?;
+            fs::remove_dir_all(&self.paths.keys())?;
+            Ok::<_, Error>(signer)
+        };
+        let signer = self.trust.map(check).transpose()?;
+        let content = shim::of_file(&whole, arch, &url, self.progress);
+        fs::remove_file(&whole)?;
+        Ok((content?, signer))
+    }
+
+    /// Returns the shim of the set of `image_set` that is already there, if it came from the same CD and is intact.
+    fn shim_there(&self, iso: &Image, image_set: &ImageSet) -> Result<Option<Vec<u8>>, Error> {
+        let folder = self.paths.set(image_set.version.as_str());
+        let trusted = self.trust.map(|trust| trust.pin.fingerprints.as_slice());
+        let record = MirrorRecord::read(&folder)?.filter(|record| record.is_of(image_set, trusted));
+        let Some(shim) = record.and_then(|record| record.shim) else { return Ok(None) };
+        let content = fs::read_at_most(&folder.join(&iso.name), MAX_SHIM as u64).ok();
+        Ok(content.filter(|content| Sha256Digest::of(content) == shim.sha256))
+    }
+
+    fn shim_by_parts(&self, iso: &Image, arch: Arch) -> Result<Vec<u8>, shim::Error> {
+        let address = DownloadUrl { url: &iso.url, remedy: Flag::BaseUrl.into() };
+        let reader = RangeReader::open(self.http, address, MAX_ISO, self.progress)?;
+        RemoteIso(reader).shim(arch, &iso.url.to_string())
     }
 
     /// Creates the keyring that signatures are checked against.
@@ -220,6 +340,7 @@ impl Transfer<'_> {
             names.push(image.name.clone());
             names.extend(self.trust.map(|_| signature_of(&image.name)));
         }
+        names.extend(image_set.iso.iter().map(|iso| iso.name.clone()));
         for path in fs::entries(folder)? {
             if !names.iter().any(|name| path.file_name() == Some(name)) {
                 fs::remove_dir_all(&path)?;

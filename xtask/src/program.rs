@@ -121,6 +121,7 @@ fn with(flag: Flag) -> &'static str {
         Flag::Report => "choose another folder with `--report`",
         Flag::Scratch => "choose another folder with `--scratch`",
         Flag::SecureBootSet => "give its files, or their archive, with `--secure-boot-set`",
+        Flag::Shim => "keep the shim of each release with `--shim`",
         Flag::SourcesFrom => "give a source bundle with `--sources-from`",
         Flag::Ssh => "name OpenSSH's client with `--ssh`",
         Flag::SshIdentity => "name a key with `--ssh-option IdentityFile=FILE`",

@@ -45,6 +45,7 @@ pub enum MirrorCommand {
 
 /// Options of every mirror.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct MirrorArgs {
     /// Folder of this mirror
     #[arg(long, value_name = "DIR", value_parser = local_path)]
@@ -61,6 +62,9 @@ pub struct MirrorArgs {
     /// Accept the publisher's current version even if it is older than the one in use
     #[arg(long)]
     pub allow_older: bool,
+    /// Keep the release's shim, too, with which machines with Secure Boot start the kernel
+    #[arg(long)]
+    pub shim: bool,
     /// Accept only images that are signed with a key named in vendor/pins.toml
     #[arg(long)]
     pub verify_signatures: bool,

@@ -18,6 +18,7 @@ use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
 pub(super) fn run(what: &MirrorCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let (upstream, args) = upstream(what);
+    upstream.check_shim()?;
     let dest = host::absolute(&args.dest)?;
     if let Some(scheduler) = args.print_schedule {
         print_schedule(scheduler, what, &dest, host)?;
@@ -27,6 +28,9 @@ pub(super) fn run(what: &MirrorCommand, host: &Host<'_>) -> Result<ExitCode, Fai
     let MirrorArgs { keep, links, check: thorough, allow_older, .. } = *args;
     let request = MirrorRequest { upstream, dest, keep, links, thorough, trust, allow_older };
     let outcome = mirror(&request, &host.http()?, host.ui)?;
+    if let Some(shim) = &outcome.shim {
+        host.ui.print(&format!("shim: {shim}\n"));
+    }
     // Serialised directly to a string, the fields keep their declared order.
     let line = terminal_safe_json(&serde_json::to_string(&outcome)?);
     host.ui.answer(&format!("{line}\n"), json!(outcome));
@@ -38,11 +42,13 @@ fn upstream(what: &MirrorCommand) -> (Publisher, &MirrorArgs) {
     match what {
         MirrorCommand::FedoraCoreos { stream, arch, stream_url, args } => {
             let (stream_url, base_url) = (stream_url.clone(), args.base_url.clone());
-            let origin = fedora_coreos::FedoraCoreosSource { stream: *stream, arch: *arch, stream_url, base_url };
+            let (stream, arch, shim) = (*stream, *arch, args.shim);
+            let origin = fedora_coreos::FedoraCoreosSource { stream, arch, stream_url, base_url, shim };
             (Publisher::FedoraCoreos(origin), args)
         }
         MirrorCommand::Flatcar { channel, arch, args } => {
-            let origin = flatcar::FlatcarSource { channel: *channel, arch: *arch, base_url: args.base_url.clone() };
+            let (channel, arch, base_url, shim) = (*channel, *arch, args.base_url.clone(), args.shim);
+            let origin = flatcar::FlatcarSource { channel, arch, base_url, shim };
             (Publisher::Flatcar(origin), args)
         }
     }
@@ -111,6 +117,7 @@ fn arguments(what: &MirrorCommand, dest: &Utf8Path) -> Result<Vec<String>, Failu
     }
     words.extend(args.check.then(|| "--check".to_owned()));
     words.extend(args.allow_older.then(|| "--allow-older".to_owned()));
+    words.extend(args.shim.then(|| "--shim".to_owned()));
     words.extend(args.verify_signatures.then(|| "--verify-signatures".to_owned()));
     Ok(words)
 }

@@ -165,6 +165,8 @@ closed_set! {
         Scratch = "scratch",
         /// iPXE's signed set.
         SecureBootSet = "secure-boot-set",
+        /// Keeps the shim of a mirrored release.
+        Shim = "shim",
         /// Source bundle.
         SourcesFrom = "sources-from",
         /// SSH client.

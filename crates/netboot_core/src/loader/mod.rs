@@ -3,7 +3,8 @@
 //! [`link_map`] reads the linker's output. [`linked_objects`] is the list of linked objects in a tree and in the
 //! baseline. [`packed`] unpacks BIOS loaders, [`image`] finds sections, and [`facts`] reads the properties that the
 //! bytes of a loader reveal without linker output. [`medium`] lists what loaders are put on. [`signature`] reads who has
-//! signed one; [`signature_list`] and [`signed_variable`] write what firmware stores about that.
+//! signed one, and [`vendor_certificate`] whom a shim trusts; [`signature_list`] and [`signed_variable`] write what firmware
+//! stores about that.
 
 pub mod facts;
 pub mod file_kind;
@@ -17,3 +18,4 @@ pub mod signature_list;
 pub mod signed_variable;
 pub mod smallest_application;
 pub mod target;
+pub mod vendor_certificate;

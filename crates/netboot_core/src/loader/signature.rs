@@ -123,6 +123,42 @@ pub fn without_signatures(content: &[u8]) -> Result<Vec<u8>, String> {
     Ok(plain)
 }
 
+/// Returns the content of the section `name` of an EFI application; `None` if it has no such section. A name of more than
+/// eight bytes is in the table of strings behind the symbols, or cut off.
+///
+/// # Errors
+///
+/// A message if its headers contradict each other.
+pub(super) fn section<'c>(content: &'c [u8], name: &str) -> Result<Option<&'c [u8]>, String> {
+    let headers = Headers::read(content)?;
+    let mut entry = [0; 8];
+    for (to, from) in entry.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    let is_wanted = |found: &[u8; 8]| match found.strip_prefix(b"/") {
+        Some(at) => long_name(content, at).is_some_and(|long| long == name.as_bytes()),
+        None => *found == entry,
+    };
+    let entry = headers.sections.iter().map(|(found, ..)| *found).find(is_wanted);
+    Ok(entry.and_then(|entry| headers.section(content, entry)))
+}
+
+/// Returns the name that is at the decimal number `at` in the table of strings of a PE file.
+fn long_name<'c>(content: &'c [u8], at: &[u8]) -> Option<&'c [u8]> {
+    let u32_at = |at: usize| usize::try_from(u32::from_le_bytes(*content.get(at..)?.first_chunk()?)).ok();
+    let pe = u32_at(0x3c)?;
+    let (symbols, count) = (u32_at(pe + 12)?, u32_at(pe + 16)?);
+    let at: usize = std::str::from_utf8(at).ok()?.trim_end_matches('\0').parse().ok()?;
+    let start = count.checked_mul(18)?.checked_add(symbols)?.checked_add(at)?;
+    content.get(start..)?.split(|byte| *byte == 0).next()
+}
+
+/// Returns the common name in `name`, a distinguished name as RFC 4514 writes it.
+#[must_use]
+pub fn common_name(name: &str) -> Option<&str> {
+    name.split([',', '+']).find_map(|part| part.strip_prefix("CN="))
+}
+
 /// Returns the text of a section with SBAT levels, which is padded with NUL bytes.
 fn sbat(section: &[u8]) -> String {
     let text = section.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -227,6 +263,7 @@ impl Headers {
         Ok(entries)
     }
 
+    /// Returns the content of the section whose entry has `name`, which is as long as the entry has place for.
     fn section<'c>(&self, content: &'c [u8], name: [u8; 8]) -> Option<&'c [u8]> {
         let (_, start, end) = self.sections.iter().find(|(found, ..)| *found == name)?;
         content.get(*start..*end)
@@ -308,13 +345,20 @@ fn verify(certificate: &Certificate, message: &[u8], signature: &[u8]) -> Option
 
 /// Checks whether `issuer` is an authority, and has issued `certificate`.
 fn is_issued(certificate: &Certificate, issuer: &Certificate) -> bool {
-    let named = issuer.tbs_certificate.subject == certificate.tbs_certificate.issuer;
     let constraints = issuer.tbs_certificate.get::<BasicConstraints>();
+    constraints.is_ok_and(|it| it.is_some()) && is_issued_by_anchor(certificate, issuer)
+}
+
+/// Checks whether `anchor`, which is trusted whatever it says about itself, has issued `certificate`. It must not say
+/// that it is no authority.
+fn is_issued_by_anchor(certificate: &Certificate, anchor: &Certificate) -> bool {
+    let named = anchor.tbs_certificate.subject == certificate.tbs_certificate.issuer;
     let may =
-        issuer.tbs_certificate.get::<KeyUsage>().is_ok_and(|it| it.is_none_or(|(_, usage)| usage.key_cert_sign()));
-    let is_authority = may && constraints.is_ok_and(|it| it.is_some_and(|(_, constraints)| constraints.ca));
+        anchor.tbs_certificate.get::<KeyUsage>().is_ok_and(|it| it.is_none_or(|(_, usage)| usage.key_cert_sign()));
+    let constraints = anchor.tbs_certificate.get::<BasicConstraints>();
+    let is_authority = may && constraints.is_ok_and(|it| it.is_none_or(|(_, constraints)| constraints.ca));
     let tbs = certificate.tbs_certificate.to_der();
-    named && is_authority && tbs.is_ok_and(|tbs| verify(issuer, &tbs, certificate.signature.raw_bytes()).is_some())
+    named && is_authority && tbs.is_ok_and(|tbs| verify(anchor, &tbs, certificate.signature.raw_bytes()).is_some())
 }
 
 /// Returns `own` and those of `all` that issued it, each of which is checked with the key of the next.
@@ -335,6 +379,16 @@ impl Signature {
     /// Checks whether `certificate` is one of the chain, or has issued the last of it.
     #[must_use]
     pub fn leads_to(&self, certificate: &SigningCertificate) -> bool {
+        self.has(certificate, is_issued)
+    }
+
+    /// Checks the same for `anchor`, a certificate that a shim trusts whatever it says about itself.
+    #[must_use]
+    pub fn leads_to_anchor(&self, anchor: &SigningCertificate) -> bool {
+        self.has(anchor, is_issued_by_anchor)
+    }
+
+    fn has(&self, certificate: &SigningCertificate, is_issued: fn(&Certificate, &Certificate) -> bool) -> bool {
         let issuer = Certificate::from_der(&certificate.der);
         let has_issued = |it: &SigningCertificate| {
             Certificate::from_der(&it.der).is_ok_and(|it| issuer.as_ref().is_ok_and(|issuer| is_issued(&it, issuer)))

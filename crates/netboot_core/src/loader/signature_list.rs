@@ -38,10 +38,12 @@ pub const OWNER: EfiGuid = EfiGuid::new(0xd6dc4f3e_8d2c_4f6b_9f0b_6e65746c6472);
 /// Type of a list of certificates (`EFI_CERT_X509_GUID`).
 const X509: EfiGuid = EfiGuid::new(0xa5c059a1_94e4_4aa7_87b5_ab155c2bf072);
 
+/// Size of a list's header in bytes: its type, then three lengths.
+const HEADER: usize = 16 + 3 * 4;
+
 /// Returns lists of `certificates` (DER), all entries of which belong to `owner`. All entries of a list have one length, so
 /// each certificate has a list of its own.
 pub fn signature_list(owner: EfiGuid, certificates: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    const HEADER: usize = 16 + 3 * 4;
     let mut lists = Vec::new();
     for certificate in certificates {
         let entry = [owner.as_bytes(), certificate.as_ref()].concat();
@@ -54,6 +56,27 @@ pub fn signature_list(owner: EfiGuid, certificates: &[impl AsRef<[u8]>]) -> Vec<
         lists.extend_from_slice(&entry);
     }
     lists
+}
+
+/// Returns the certificates (DER) in `lists`, the entries of other types aside; `None` if these are no signature lists.
+#[must_use]
+pub fn certificates(lists: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    let mut rest = lists;
+    while !rest.is_empty() {
+        let length = |at: usize| usize::try_from(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?)).ok();
+        let (all, header, each) = (length(16)?, length(20)?, length(24)?);
+        let entries = rest.get(HEADER.checked_add(header)?..all)?;
+        // An entry begins with its owner.
+        if each <= 16 || entries.len() % each != 0 {
+            return None;
+        }
+        if rest.starts_with(X509.as_bytes()) {
+            found.extend(entries.chunks(each).map(|entry| &entry[16..]));
+        }
+        rest = &rest[all..];
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -70,5 +93,21 @@ mod tests {
         };
         assert_eq!(lists, [list(49, 21, b"first"), list(54, 26, b"the second")].concat());
         assert!(signature_list(OWNER, &[[0_u8; 0]; 0]).is_empty());
+        assert_eq!(certificates(&lists).unwrap(), [&b"first"[..], b"the second"]);
+    }
+
+    #[test]
+    fn only_certificates_of_whole_lists_are_read() {
+        let list = signature_list(OWNER, &[b"first"]);
+        let mut of_digests = list.clone();
+        of_digests[0] ^= 1;
+        assert_eq!(certificates(&[&of_digests[..], &list].concat()).unwrap(), [b"first"]);
+        for (at, value) in [(16, 0), (16, 27), (16, 50), (19, 255), (20, 255), (23, 255), (24, 0), (24, 16), (24, 20)] {
+            let mut bad = list.clone();
+            bad[at] = value;
+            assert_eq!(certificates(&bad), None, "{at} {value}");
+        }
+        assert_eq!(certificates(&list[..list.len() - 1]), None);
+        assert_eq!(certificates(&list[..20]), None);
     }
 }

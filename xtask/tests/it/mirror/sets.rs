@@ -296,6 +296,7 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
                 arch: CoreosArch::X86_64,
                 stream_url: None,
                 base_url: Some(mirror.publisher.server.url("").into()),
+                shim: false,
             };
             let request = MirrorRequest {
                 upstream: Publisher::FedoraCoreos(origin),

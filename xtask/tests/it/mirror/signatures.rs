@@ -21,14 +21,14 @@ netboot_fixtures::tests! {
 }
 
 /// Checks that the programs that make and verify keys and signatures are installed.
-fn gnupg() -> Result<(), String> {
+pub(super) fn gnupg() -> Result<(), String> {
     program("gpg")?;
     program("gpgv")?;
     Ok(())
 }
 
 /// A signer with keys in a separate folder.
-struct Signer {
+pub(super) struct Signer {
     home: Utf8PathBuf,
 }
 
@@ -55,7 +55,7 @@ impl Signer {
     }
 
     /// Returns the fingerprint of the primary key.
-    fn fingerprint(&self) -> String {
+    pub(super) fn fingerprint(&self) -> String {
         let listing = String::from_utf8(self.gpg(&["--with-colons", "--list-keys"])).unwrap();
         let line = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap();
         line.trim_matches(':').to_owned()
@@ -66,7 +66,7 @@ impl Signer {
     }
 
     /// Returns a detached signature of `content`.
-    fn sign(&self, content: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, content: &[u8]) -> Vec<u8> {
         let (file, signature) = (self.home.join("file"), self.home.join("file.sig"));
         std::fs::write(&file, content).unwrap();
         self.gpg(&["--output", signature.as_str(), "--detach-sign", file.as_str()]);
@@ -74,7 +74,7 @@ impl Signer {
     }
 
     /// Publishes signatures of all images of `version`.
-    fn release(&self, mirror: &MirrorProject, version: &str) {
+    pub(super) fn release(&self, mirror: &MirrorProject, version: &str) {
         mirror.publisher.release(version);
         for (name, _, size) in IMAGES {
             let signature = self.sign(&content(version, name, size));
@@ -101,7 +101,7 @@ fn pin(mirror: &MirrorProject, signer: &Signer, keys: &str) {
 }
 
 /// Returns a mirror whose publisher signs its files, the signer, and the file with the keys.
-fn with_keys(armored: bool) -> (MirrorProject, Signer, Utf8PathBuf) {
+pub(super) fn with_keys(armored: bool) -> (MirrorProject, Signer, Utf8PathBuf) {
     let mirror = MirrorProject::new();
     let signer = Signer::new(&mirror, "publisher");
     pin(&mirror, &signer, "https://unreachable.invalid/keys");

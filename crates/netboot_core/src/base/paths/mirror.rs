@@ -11,6 +11,9 @@ pub struct ImageNames {
     pub initramfs: String,
     /// Root file system that the initramfs continues with, if it is a separate file.
     pub rootfs: Option<String>,
+    /// Shim that makes firmware with Secure Boot start the kernel, in sets that have one. It is not among the names that
+    /// iteration gives, which are those of every set.
+    pub shim: String,
 }
 
 impl ImageNames {
@@ -21,6 +24,7 @@ impl ImageNames {
             kernel: format!("kernel-{arch}"),
             initramfs: format!("initramfs.{arch}.img"),
             rootfs: Some(format!("rootfs.{arch}.img")),
+            shim: format!("shim-{arch}.efi"),
         }
     }
 
@@ -31,6 +35,7 @@ impl ImageNames {
             kernel: "flatcar_production_pxe.vmlinuz".to_owned(),
             initramfs: "flatcar_production_pxe_image.cpio.gz".to_owned(),
             rootfs: None,
+            shim: "flatcar_production_image.shim".to_owned(),
         }
     }
 }
