@@ -446,8 +446,8 @@ mod tests {
     fn shim_comes_first_and_has_the_loader_beside_it() {
         let case = signed("sites/a/ipxe.efi", EnrolledKeys::MicrosoftAndMok, Aim::Userland);
         let shim = scenario(&case);
-        assert_eq!(shim.offer.loader, "shimx64.efi");
-        assert_eq!(shim.loader_path, "grubx64.efi");
+        assert_eq!(shim.offer.loader, "boot-test/shimx64.efi");
+        assert_eq!(shim.loader_path, "boot-test/grubx64.efi");
         let script = std::str::from_utf8(&shim.script).unwrap();
         assert!(script.starts_with("#!ipxe\nimgfree\nshim http://192.0.2.2/shimx64.efi\nkernel "), "{script}");
         let images = Images {

@@ -328,7 +328,7 @@ fn a_loader_that_runs_was_not_refused() {
             fails(&case, &[&fetched, runs, &denied()[..0]].concat(), &format!("Secure Boot started a loader {wanted}"));
         }
     }
-    let shim = [leased(), sent("shimx64.efi"), sent("grubx64.efi")];
+    let shim = [leased(), sent("boot-test/shimx64.efi"), sent("boot-test/grubx64.efi")];
     let case = secure(EnrolledKeys::Microsoft, Refusal::NoMok);
     fails(&case, &[&shim[..], &banner].concat(), "shim started a loader whose key it does not know");
 }
@@ -336,14 +336,15 @@ fn a_loader_that_runs_was_not_refused() {
 #[test]
 fn shim_says_that_it_does_not_know_the_key() {
     let case = secure(EnrolledKeys::Microsoft, Refusal::NoMok);
-    let words =
-        console_output("Fetching Netboot Image grubx64.efi\n+---+| ERROR |\n| Verification failed: (0x1A) Secu");
-    let whole = [leased(), sent("shimx64.efi"), sent("grubx64.efi"), words.clone()];
+    let words = console_output(
+        "Fetching Netboot Image boot-test/grubx64.efi\n+---+| ERROR |\n| Verification failed: (0x1A) Secu",
+    );
+    let whole = [leased(), sent("boot-test/shimx64.efi"), sent("boot-test/grubx64.efi"), words.clone()];
     assert_eq!(watch(&case, &whole).0, []);
     let whole = [&whole[..], &[console_output("rity Violation |\n")]].concat();
     assert_eq!(watch(&case, &whole).0, [Reaction::Done(Verdict::Passed)]);
     // Without the loader, shim has refused something else.
-    let without: Vec<BootEvent> = whole.into_iter().filter(|what| *what != sent("grubx64.efi")).collect();
+    let without: Vec<BootEvent> = whole.into_iter().filter(|what| *what != sent("boot-test/grubx64.efi")).collect();
     assert_eq!(watch(&case, &without).0, []);
 }
 
@@ -375,6 +376,6 @@ fn a_signed_loader_boots_only_with_secure_boot_on() {
     assert_eq!(expectation(&case), "boots Linux over HTTP, with Secure Boot on");
     fails(&case, &[until_kernel("ipxe.efi"), userland("off")].concat(), "says that Secure Boot is `off`, wanted `on`");
     let shim = signed("ipxe.efi", EnrolledKeys::MicrosoftAndMok, Aim::Userland);
-    let events = [vec![leased(), sent("shimx64.efi")], until_kernel("grubx64.efi"), userland("on")];
+    let events = [vec![leased(), sent("boot-test/shimx64.efi")], until_kernel("boot-test/grubx64.efi"), userland("on")];
     assert_eq!(watch(&shim, &events.concat()).0, [Reaction::Done(Verdict::Passed)]);
 }
