@@ -459,11 +459,12 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 25] = [
+    const INPUTS: [&str; 26] = [
         "butane",
         "cache_dir",
         "db",
         "dhcp_config",
+        "file",
         "files",
         "inventories",
         "json",
