@@ -447,8 +447,12 @@ mod tests {
             .flat_map(|inner| lines(inner, &[words, &[inner.get_name().to_owned()]].concat(), address))
             .collect();
         if command.get_subcommands().next().is_none() {
-            let taking = command.get_arguments().filter(|arg| arg.get_action().takes_values());
-            all.extend(taking.map(|arg| (arg.get_id().to_string(), [words, &option(arg, address)].concat())));
+            let taking = || command.get_arguments().filter(|arg| arg.get_action().takes_values());
+            all.extend(taking().map(|arg| {
+                let others = taking().filter(|other| other.is_required_set() && other.get_id() != arg.get_id());
+                let others: Vec<String> = others.flat_map(|other| option(other, "other")).collect();
+                (arg.get_id().to_string(), [words, &option(arg, address), &others].concat())
+            }));
         }
         all
     }
