@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use netboot_loaders::base::fs;
 use netboot_loaders::base::plural::{choose, count};
 use netboot_loaders::base::process::quoted;
+use netboot_loaders::base::progress::Progress as _;
 use netboot_loaders::base::quote::Language;
 use netboot_loaders::build_loaders::Config;
 use netboot_loaders::config::sites::Options;
@@ -41,6 +42,7 @@ fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
         let text = "`[secure-boot]` of embed-scripts/sites.toml names no key of yours".to_owned();
         return Err(Failure::new(Class::BadInput, text).help("add `certificate` and `key`, as the page says"));
     };
+    config.sites.ended_certificates(SystemTime::now()).into_iter().for_each(|warning| host.ui.warn(warning));
     if out.symlink_metadata().is_ok() {
         let text = format!("`{}` exists, and nothing is replaced by a signed program", printable(&out));
         return Err(Failure::new(Class::Failure, text).help(Flag::Out));

@@ -21,6 +21,7 @@ netboot_fixtures::tests! {
     what_is_wrong_in_the_table_is_told,
     a_kernel_is_signed_like_a_loader,
     a_signature_is_no_more_than_it_proves,
+    an_ended_certificate_signs_and_is_warned_of,
     a_loader_that_is_not_signed_as_the_manifest_says_is_found,
 }
 
@@ -142,6 +143,26 @@ fn a_signature_is_no_more_than_it_proves() -> Result<(), String> {
     }
     stuffed.extend([0; 16]);
     assert_eq!(only(&stuffed).unwrap_err(), "more than padding follows it");
+    Ok(())
+}
+
+fn an_ended_certificate_signs_and_is_warned_of() -> Result<(), String> {
+    let keys = Keys::make()?;
+    // Firmware ignores dates, so machines start what it signs.
+    keys.run("openssl x509 -req -in loader.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 -out ended.pem");
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    project.write("embed-scripts/loader.pem", &std::fs::read_to_string(keys.path("ended.pem")).unwrap());
+    let signs = "warning: the certificate of `CN=Loaders`, which signs loaders, was valid until ";
+    let built = project.build(&[]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(built.stderr.contains(signs), "{}", built.stderr);
+    let verified = project.run(["verify"]);
+    let has_signed = "warning: the certificate of `CN=Loaders`, which has signed loaders, was valid until ";
+    assert!(verified.code == 0 && verified.stderr.contains(has_signed), "{}", verified.stderr);
+    let (loader, out) = (project.tree().join("ipxe.efi"), project.path("again.efi"));
+    let signed = project.run(["secure-boot", "sign", loader.as_str(), "--out", out.as_str()]);
+    assert!(signed.code == 0 && signed.stderr.contains(signs), "{}", signed.stderr);
+    assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(&loader).unwrap());
     Ok(())
 }
 
