@@ -11,8 +11,9 @@ use crate::digest::Sha256Digest;
 use crate::loader::facts::LoaderFacts;
 use crate::loader::file_kind::{self, FileKind};
 use crate::loader::linked_objects::LinkedObjects;
-use crate::loader::signature::Signatures;
+use crate::loader::signature::{Signatures, SigningCertificate};
 use crate::loader::target::Arch;
+use crate::loader::vendor_certificate::vendor_certificates;
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
 /// Description of a loader.
@@ -28,6 +29,8 @@ pub struct Inspection {
     pub facts: LoaderFacts,
     /// Signatures of an EFI application, or why they cannot be read.
     pub signatures: Option<Result<Signatures, String>>,
+    /// Certificates in a shim, which starts what they or signers below them have signed.
+    pub vendor_certificates: Vec<SigningCertificate>,
     /// Manifest entry for these bytes.
     pub known: Option<KnownLoader>,
     /// Names of the toolchains whose reference build has these bytes.
@@ -79,6 +82,7 @@ pub fn inspect(
         size: content.len(),
         identity,
         signatures,
+        vendor_certificates: if is_efi { vendor_certificates(&content).unwrap_or_default() } else { Vec::new() },
         facts: parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content)).unwrap_or_default(),
         known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),

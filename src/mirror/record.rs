@@ -106,6 +106,8 @@ pub struct VendorCertificate {
     pub subject: String,
     /// SHA-256 of the certificate.
     pub sha256: Sha256Digest,
+    /// The certificate itself (DER, in Base64), as firmware and `MokManager` enrol it.
+    pub der: String,
 }
 
 impl std::fmt::Display for VendorCertificate {

@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::byte_source::{ByteSource, MediumError, Window};
@@ -18,7 +20,7 @@ use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
 use crate::fetch::ranges::{self, RangeReader};
 use crate::loader::file_kind::{self, FileKind};
-use crate::loader::signature::{Signature, Signatures, common_name};
+use crate::loader::signature::{Signature, Signatures, SigningCertificate, common_name};
 use crate::loader::target::Arch;
 use crate::loader::vendor_certificate::vendor_certificates;
 use crate::printable::printable;
@@ -202,8 +204,12 @@ impl ShimCheck<'_> {
         let trusted = vendor_certificates(self.shim).map_err(|reason| {
             self.refused(format!("a file that is no shim ({reason})"), "a shim with its certificate")
         })?;
-        let trusts: Vec<VendorCertificate> =
-            trusted.iter().map(|it| VendorCertificate { subject: short(&it.subject), sha256: it.sha256 }).collect();
+        let recorded = |it: &SigningCertificate| VendorCertificate {
+            subject: short(&it.subject),
+            sha256: it.sha256,
+            der: STANDARD.encode(&it.der),
+        };
+        let trusts: Vec<VendorCertificate> = trusted.iter().map(recorded).collect();
         let names: Vec<String> = trusts.iter().map(|it| format!("`{}`", it.subject)).collect();
         let kernel = holding(self.kernel);
         let is_trusted = |it: &Signature| trusted.iter().any(|anchor| it.leads_to_anchor(anchor));

@@ -87,6 +87,10 @@ fn text(args: &Inspect, found: &Inspection) -> String {
         Some(Err(problem)) => line("signed", &format!("not known: {problem}")),
         None => {}
     }
+    for SigningCertificate { subject, not_after, sha256, .. } in &found.vendor_certificates {
+        let (subject, until) = (printable(subject), day(*not_after));
+        line("starts", &format!("what {subject} has signed, until {until}, certificate {}", sha256.short()));
+    }
     match &found.known {
         Some(known) => line("manifest", &sentence(known)),
         None => line("manifest", "no manifest that was looked at knows these bytes"),

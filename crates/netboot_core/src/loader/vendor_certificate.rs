@@ -10,6 +10,8 @@ use super::signature_list::certificates;
 const SECTION: &str = ".vendor_cert";
 /// Maximum number of certificates that are read; distributions have one, or a few.
 const MAX_CERTIFICATES: usize = 16;
+/// Maximum size of a certificate in bytes; those of distributions have about 1,000.
+const MAX_CERTIFICATE: usize = 16 << 10;
 
 /// Returns the certificates that `shim`, an EFI application, trusts; at least one.
 ///
@@ -33,6 +35,9 @@ pub fn vendor_certificates(shim: &[u8]) -> Result<Vec<SigningCertificate>, Strin
         0 => return Err(format!("its section `{SECTION}` has no certificate")),
         1..=MAX_CERTIFICATES => {}
         found => return Err(format!("it trusts {found} certificates, wanted at most {MAX_CERTIFICATES}")),
+    }
+    if let Some(long) = certificates.iter().find(|it| it.len() > MAX_CERTIFICATE) {
+        return Err(format!("it trusts a certificate of {} bytes, wanted at most {MAX_CERTIFICATE}", long.len()));
     }
     let read = certificates.into_iter().map(SigningCertificate::from_der).collect::<Option<_>>();
     read.ok_or_else(|| format!("its section `{SECTION}` has a certificate that cannot be read"))

@@ -5,6 +5,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::live_cd::{EfiPartition, iso, shim};
 use netboot_fixtures::mirror::{IMAGES, METADATA, MirrorProject, content, metadata, path};
@@ -146,7 +148,10 @@ fn the_shim_comes_by_parts_of_the_cd_and_is_kept() -> Result<(), String> {
     let record = record(&mirror);
     assert_eq!(record["shim"]["sha256"], json!(Sha256Digest::of(&shim)));
     assert_eq!(record["shim"]["iso"], json!({ "sha256": Sha256Digest::of(&cd) }));
-    assert_eq!(record["shim"]["trusts"], json!([{ "subject": "CN=Example Secure Boot CA", "sha256": vendor }]));
+    let trusts = &record["shim"]["trusts"][0];
+    assert_eq!((&trusts["subject"], &trusts["sha256"]), (&json!("CN=Example Secure Boot CA"), &json!(vendor)));
+    let der = STANDARD.decode(trusts["der"].as_str().unwrap()).unwrap();
+    assert_eq!(Sha256Digest::of(&der).to_string(), vendor.to_string());
     assert_eq!((&record["files"][3]["part"], &record["files"][3]["name"]), (&"shim".into(), &SHIM.into()));
     // Nothing is read again, and a damaged shim is.
     let from = mirror.publisher.server.requests().len();
