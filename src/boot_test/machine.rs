@@ -71,6 +71,12 @@ pub struct MachineSetup {
     pub clock: Option<(i16, i8, i8)>,
 }
 
+/// Returns a day, given as year, month and day, as in `2040-01-31`.
+#[must_use]
+pub fn day((year, month, day): (i16, i8, i8)) -> String {
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Returns QEMU's arguments for a machine of the kind `setup`, in a folder that [`prepare`] has filled. The monitor uses
 /// standard input, the serial console uses standard output.
 #[must_use]
@@ -105,8 +111,8 @@ pub fn arguments(setup: MachineSetup, tools: &MachineTools, accelerator: Acceler
     if smm {
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
     }
-    if let Some((year, month, day)) = clock {
-        add("-rtc", format!("base={year:04}-{month:02}-{day:02}"));
+    if let Some(clock) = clock {
+        add("-rtc", format!("base={}", day(clock)));
     }
     words.extend(cards(setup));
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);

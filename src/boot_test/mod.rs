@@ -165,6 +165,7 @@ pub fn run(
         subject: tree.name.clone(),
         manifest_sha256: tree.manifest.content().sha256.to_string(),
         tools: [&request.tools.versions[..], &request.secure.versions].concat(),
+        clock: request.clock.map(machine::day),
         jobs: request.jobs,
         processors: request.processors,
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

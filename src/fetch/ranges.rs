@@ -172,6 +172,9 @@ impl<'a> RangeReader<'a> {
         let asked = self.http.get_unless(self.address.url, &headers, &|| progress.cancelled());
         let (response, _) = asked.map_err(|error| Failed::Attempt(classify(&self.address, error)))?;
         self.check_status(&response)?;
+        if response.headers().get("content-encoding").is_some() {
+            return Err(Failed::Unsupported("a part comes encoded".into()));
+        }
         let (size, state) = (content_range(&response, start, last)?, validator(&response));
         if self.size.is_some_and(|known| known != size) || (self.size.is_some() && state != self.validator) {
             return Err(Failed::Unsupported("the file changes meanwhile".into()));
@@ -194,7 +197,10 @@ impl<'a> RangeReader<'a> {
         let (status, url) = (response.status(), self.url());
         match status.as_u16() {
             206 => Ok(()),
-            200 | 416 => Err(Failed::Unsupported(format!("found status {status}, wanted 206"))),
+            // A server, or a proxy before it, that does not send parts may send the whole.
+            200 | 400 | 403 | 405 | 406 | 416 | 501 => {
+                Err(Failed::Unsupported(format!("found status {status}, wanted 206")))
+            }
             429 | 500.. => Err(Failed::passing(format!("found status {status}"))),
             _ => {
                 let remedy = Box::new(self.address.remedy.clone());

@@ -250,7 +250,8 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     let current = CurrentSet::choose(request.links, &store.paths, &request.upstream.names())?;
     let previous = store.in_use()?;
     let run = Run { request, http, store: &store, identity: &identity, in_use: previous.as_ref(), progress };
-    let shim = previous.as_ref().map(|version| store.recorded(version)).transpose()?.flatten().and_then(|it| it.shim);
+    let used = previous.as_ref().map(|version| store.recorded(version)).transpose()?.flatten().and_then(|it| it.shim);
+    let last = if used.is_some() { used.clone() } else { store.newest_shim()? };
     let (record, brought) = run.current()?;
     let switched = store.bring_into_use(&record, current, request.thorough)?;
     // From here on the mirror is up to date, so a later failure must not be reported as an error.
@@ -260,7 +261,9 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     }
     if brought {
         run.warn_of_newer(&record);
-        run.warn_of_other_shim(&record, shim.as_ref());
+    }
+    if brought || switched {
+        run.warn_of_other_shim(&record, used.is_some(), last.as_ref());
     }
     let served = [store.paths.current().join(MirrorPaths::SCRIPT)];
     let root = &request.dest;
@@ -368,12 +371,13 @@ impl Run<'_> {
         Ok((record, true))
     }
 
-    /// Warns if the set of `record` has no shim although that which was in use had `old`, or if its shim trusts other
-    /// certificates: machines that have enrolled one of those do not start the new kernel.
-    fn warn_of_other_shim(&self, record: &MirrorRecord, old: Option<&ShimRecord>) {
-        let Some(old) = old else { return };
+    /// Warns if the set of `record` has no shim and that which was in use had one, as `had_one` says, or if its shim trusts
+    /// other certificates than the `last`: machines that have enrolled one of those do not start the new kernel.
+    fn warn_of_other_shim(&self, record: &MirrorRecord, had_one: bool, last: Option<&ShimRecord>) {
+        let Some(old) = last else { return };
         let list = |shim: &ShimRecord| shim.trusts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         let warning = match &record.shim {
+            None if !had_one => return,
             None => {
                 let message = format!("{} has no shim, and the set that was in use before has one", record.version);
                 Diagnostic::new(message).help(Flag::Shim)

@@ -107,6 +107,7 @@ pub struct VendorCertificate {
     /// SHA-256 of the certificate.
     pub sha256: Sha256Digest,
     /// The certificate itself (DER, in Base64), as firmware and `MokManager` enrol it.
+    #[serde(default)]
     pub der: String,
 }
 

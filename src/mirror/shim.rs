@@ -2,7 +2,7 @@
 //!
 //! A shim that comes by parts of a CD is not covered by the digest of the CD. What proves it is that firmware will check
 //! its signature, by Microsoft, and that the certificate in it has issued the signer of the kernel in the same set, whose
-//! digest the publisher lists: no other shim starts that kernel.
+//! digest the publisher lists. An older shim of the same vendor passes, too: what it lacks, SBAT has to revoke.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,7 +30,7 @@ pub(super) const MAX_SHIM: usize = 8 << 20;
 /// Maximum size of a live CD in bytes; Fedora's have about 1,000,000,000.
 pub(super) const MAX_ISO: u64 = 4 << 30;
 /// Maximum size of a kernel whose signature is read, in bytes.
-pub(super) const MAX_KERNEL: u64 = 192 << 20;
+pub(super) const MAX_KERNEL: u64 = 256 << 20;
 
 /// Maximum number of characters of a name that are kept.
 const MAX_NAME: usize = 400;
@@ -44,13 +44,13 @@ const EFI_IMAGE: [&str; 2] = ["images", "efiboot.img"];
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The live CD has no shim that can be read.
-    #[error("cannot take the shim out of `{url}`: found {}, wanted `{wanted}` in `{}`", printable(found), EFI_IMAGE.join("/"))]
+    #[error("cannot take the shim out of `{url}`: found {}, wanted {wanted} in `{}`", printable(found), EFI_IMAGE.join("/"))]
     Missing {
         /// Address of the CD.
         url: String,
         /// What was found.
         found: String,
-        /// First of the paths at which the shim may be.
+        /// The paths at which the shim may be.
         wanted: String,
     },
     /// The shim is not the one for the kernel.
@@ -94,7 +94,7 @@ fn places(arch: Arch) -> [[&'static str; 3]; 2] {
         Arch::Arm64 => ["shimaa64.efi", "BOOTAA64.EFI"],
         _ => ["shimx64.efi", "BOOTX64.EFI"],
     };
-    [["EFI", "fedora", own], ["EFI", "BOOT", default]]
+    [["EFI", "BOOT", default], ["EFI", "fedora", own]]
 }
 
 /// Takes the shim for `arch` out of the live CD `source`.
@@ -110,7 +110,8 @@ fn extracted<S: ByteSource<Error = Error>>(source: &mut S, arch: Arch, url: &str
     extract(source, arch).map_err(|error| match error {
         MediumError::Source(error) => error,
         MediumError::Malformed(found) => {
-            Error::Missing { url: url.to_owned(), found, wanted: places(arch)[0].join("/") }
+            let wanted = places(arch).map(|place| format!("`{}`", place.join("/"))).join(" or ");
+            Error::Missing { url: url.to_owned(), found, wanted }
         }
     })
 }

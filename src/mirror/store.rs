@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::current::CurrentSet;
 pub use super::error::Error;
 use super::image_set::{ImageSet, ImageVersion};
-use super::record::{Identity, MirrorRecord};
+use super::record::{Identity, MirrorRecord, ShimRecord};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::fs::{self, Lock, world_readable};
 use crate::base::paths::MirrorPaths;
@@ -100,6 +100,16 @@ impl<'a> MirrorStore<'a> {
             }
         }
         Ok(sets)
+    }
+
+    /// Returns the shim of the newest set that has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the sets cannot be read.
+    pub fn newest_shim(&self) -> Result<Option<ShimRecord>, Error> {
+        let with_shim = self.sets()?.into_iter().filter_map(|(version, record)| Some((version, record.shim?)));
+        Ok(with_shim.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, shim)| shim))
     }
 
     /// Returns the version in use; `None` before the first switch.

@@ -37,6 +37,9 @@ pub struct BootReport {
     pub manifest_sha256: String,
     /// Tools that the machines and servers consist of.
     pub tools: Vec<TestTool>,
+    /// The day that the machines' clocks started with; the host's time if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     /// Number of cases that ran in parallel.
     pub jobs: usize,
     /// Number of processors.
@@ -315,6 +318,7 @@ mod tests {
             subject: "dist/tftp".into(),
             manifest_sha256: "0".repeat(64),
             tools: Vec::new(),
+            clock: None,
             jobs: 2,
             processors: 4,
             milliseconds: 21_000,

@@ -41,9 +41,16 @@ fn date(text: &str) -> Result<(i16, i8, i8), String> {
     };
     let day = day.map(|((year, month), day)| (year, month, day));
     let is_day = |(year, month, day): &(i16, i8, i8)| {
-        (1980..=9999).contains(year) && (1..=12).contains(month) && (1..=31).contains(day)
+        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            2 => 28 + i8::from(is_leap),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        (1980..=9999).contains(year) && (1..=12).contains(month) && (1..=days).contains(day)
     };
-    day.filter(is_day).ok_or_else(|| "wanted a day from 1980 on, as in 2040-01-31".to_owned())
+    day.filter(|day| is_day(day) && !text.contains('+'))
+        .ok_or_else(|| "wanted a day from 1980 on, as in 2040-01-31".to_owned())
 }
 
 /// Configuration in addition to sites.toml.

@@ -18,7 +18,7 @@ Examples:
   cargo xtask secure-boot keys --out ~/keys --leaf   only a new loader.key")]
     Keys(Keys),
     /// Signs a program for UEFI, such as a kernel, as the project's loaders are signed
-    #[command(after_help = "Signatures that the program has are taken off: they are of others.
+    #[command(after_help = "Signatures that the program has are taken off.
 
 Examples:
   cargo xtask secure-boot sign /boot/vmlinuz-6.1.0-37-amd64 --out vmlinuz.signed")]

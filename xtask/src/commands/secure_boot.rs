@@ -12,6 +12,7 @@ use netboot_loaders::base::quote::Language;
 use netboot_loaders::build_loaders::Config;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::loader::file_kind::{self, FileKind};
 use netboot_loaders::loader::signature::{Signatures, without_signatures};
 use netboot_loaders::printable::printable;
 use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files};
@@ -48,6 +49,16 @@ fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Class::Failure, text).help(Flag::Out));
     }
     let content = fs::read_at_most(&file, MAX_PROGRAM)?;
+    if !matches!(file_kind::identify(&content), Some((FileKind::EfiApplication, _))) {
+        let text = format!(
+            "`{}` is {}, wanted {} for UEFI",
+            printable(&file),
+            file_kind::describe(&content),
+            FileKind::EfiApplication
+        );
+        let help = "name a kernel with an EFI stub, or another EFI application";
+        return Err(Failure::new(Class::BadInput, text).help(help));
+    }
     let unfit = |problem: String| {
         let text = format!("`{}` is no program for UEFI that can be signed: {problem}", printable(&file));
         Failure::new(Class::BadInput, text).help("name a kernel with an EFI stub, or another EFI application")
@@ -58,11 +69,11 @@ fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
     let signer = host.signer(Some(secure_boot), config.pins.ipxe.epoch, &tree, &cache)?;
     let Some(signer) = signer else { return Ok(()) };
     let signed = signer.sign(&plain, host.ui)?;
-    fs::write_new(&out, &signed, 0o644)?;
+    fs::write_new_atomic(&out, &signed)?;
     let (by, sha256) = (signer.entry().signer, Sha256Digest::of(&signed));
     let taken = match before {
         0 => String::new(),
-        _ => format!("; {} of others {} taken off", count(before, "signature"), choose(before, "was", "were")),
+        _ => format!("; {} that it had {} taken off", count(before, "signature"), choose(before, "was", "were")),
     };
     let text = format!("{}: signed by {}{taken}\nSHA-256 {sha256}\n", printable(&out), printable(&by));
     host.ui.result(&text, json!({ "path": out, "signer": by, "sha256": sha256, "taken-off": before }));

@@ -347,6 +347,7 @@ fn report(browser: &Browser) {
         subject: format!("/srv/{TREE}").into(),
         manifest_sha256: "0123456789abcdef".repeat(4),
         tools: Vec::new(),
+        clock: None,
         jobs: 2,
         processors: 4,
         milliseconds: 81_000,

@@ -89,7 +89,7 @@ fn a_kernel_is_signed_like_a_loader() -> Result<(), String> {
     let sign_other = || sign(other.as_str(), out.as_str());
     let done = sign_other();
     assert_eq!((done.code, done.stderr.as_str()), (0, ""));
-    let by = "vmlinuz.signed: signed by CN=Loaders; 1 signature of others was taken off\nSHA-256 ";
+    let by = "vmlinuz.signed: signed by CN=Loaders; 1 signature that it had was taken off\nSHA-256 ";
     assert!(done.stdout.contains(by), "{}", done.stdout);
     let signed = std::fs::read(&out).unwrap();
     let signatures = Signatures::of(&signed).unwrap();
@@ -105,8 +105,16 @@ fn a_kernel_is_signed_like_a_loader() -> Result<(), String> {
     assert_eq!(std::fs::read(&second).unwrap(), signed);
     project.write("text", "no program");
     let text = sign(project.path("text").as_str(), project.path("third").as_str());
-    assert!(text.code != 0 && text.stderr.contains("is no program for UEFI that can be signed: "), "{}", text.stderr);
+    assert!(text.code != 0 && text.stderr.contains(", wanted an EFI application"), "{}", text.stderr);
     assert!(!project.path("third").exists());
+    // A program of Windows is none for UEFI.
+    let mut windows = application();
+    let pe = u32::from_le_bytes(windows[0x3c..0x40].try_into().unwrap()) as usize;
+    windows[pe + 24 + 68] = 3;
+    std::fs::write(&kernel, windows).unwrap();
+    let windows = sign(kernel.as_str(), project.path("third").as_str());
+    assert!(windows.code != 0 && windows.stderr.contains(", wanted an EFI application"), "{}", windows.stderr);
+    std::fs::write(&kernel, application()).unwrap();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let without = sign(kernel.as_str(), project.path("third").as_str());
     assert!(without.code != 0 && without.stderr.contains("names no key of yours"), "{}", without.stderr);

@@ -36,7 +36,10 @@ fn x64(real: &Real) -> Result<(), String> {
         ("Fetching Netboot Image boot-test/grubx64.efi\n", "Verification failed: (0x1A) Security Violation");
     assert!(shim.split_once(fetching).is_some_and(|(_, rest)| rest.contains(reason)), "{shim}");
     // Firmware does not look at the dates of certificates: this day is after the end of each one in the chain.
-    boots(real, "ipxe.efi", &["", "shim"], &["--clock", "2090-01-31"])
+    boots(real, "ipxe.efi", &["", "shim"], &["--clock", "2090-01-31"])?;
+    let report = std::fs::read(real.project.join("dist/boot-test/report.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&report).unwrap()["clock"], "2090-01-31");
+    Ok(())
 }
 
 /// Runs `cases` of a signed `loader`, which have to pass, and checks that the report says that Secure Boot was on.

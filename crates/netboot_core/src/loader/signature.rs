@@ -31,6 +31,8 @@ const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.
 const MAX_SIGNATURES: usize = 16;
 /// Maximum size in bytes of a signature that is read; one with a long chain has 10,000.
 const MAX_SIGNATURE: usize = 1 << 20;
+/// Maximum number of certificates of a signature that are read; a chain with time stamps has seven.
+const MAX_CERTIFICATES: usize = 32;
 
 /// What an EFI application says about its signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,6 +310,9 @@ fn read(entry: &[u8], wanted: Sha256Digest) -> Result<Signature, &'static str> {
         .iter()
         .filter_map(|choice| if let CertificateChoices::Certificate(it) = choice { Some(it) } else { None })
         .collect();
+    if certificates.len() > MAX_CERTIFICATES {
+        return Err("it has more than 32 certificates");
+    }
     let SignerIdentifier::IssuerAndSerialNumber(id) = &signer.sid else { return Err("it does not name its signer") };
     let is_signer = |it: &&&Certificate| {
         it.tbs_certificate.issuer == id.issuer && it.tbs_certificate.serial_number == id.serial_number

@@ -93,6 +93,12 @@ set [find mac-address={{ host.mac | upper | ros }}] {% if host.ip %}address={{ h
 
 # The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
+{% for name in ["autoexec.ipxe", "ipxe.efi", "snponly.efi"] if name not in requests and "shimx64.efi" in (files | join(" ")) %}
+{% if loop.first %}
+# With one folder of the signed set, these names led there.
+{% endif %}
+remove [find req-filename={{ name | ros_request }} real-filename~"secureboot/"]
+{% endfor %}
 {% for request, file in requests | items %}
 {% set told %}ip-addresses={{ subnet }} real-filename={{ (router_folder ~ "/" ~ file) | ros }} allow=yes read-only=yes allow-rollover=yes{% endset %}
 :if ([:len [find req-filename={{ request | ros_request }}]] = 0) do={ add req-filename={{ request | ros_request }} {{ told }} } else={ set [find req-filename={{ request | ros_request }}] {{ told }} }

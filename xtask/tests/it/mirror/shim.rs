@@ -276,7 +276,9 @@ fn a_cd_without_a_shim_is_told() {
         release(&mirror, "44.1", b"kernel", cd);
         let error = mirror.run(&["--shim", "--quiet"]).failure(5);
         let text = error.split_once("iso.x86_64.iso`: ").unwrap().1.lines().next().unwrap().to_owned();
-        text.strip_suffix(", wanted `EFI/fedora/shimx64.efi` in `images/efiboot.img`").unwrap().to_owned()
+        text.strip_suffix(", wanted `EFI/BOOT/BOOTX64.EFI` or `EFI/fedora/shimx64.efi` in `images/efiboot.img`")
+            .unwrap()
+            .to_owned()
     };
     let partition = EfiPartition::new(12, "EFI/debian/shimx64.efi", b"x");
     let mut other = iso(partition.bytes(), 0);
@@ -445,6 +447,21 @@ fn another_certificate_in_the_shim_is_warned_of() -> Result<(), String> {
         "warning: the shim of 44.3 trusts kernels of `CN=Other Secure Boot CA`, SHA-256 {now}, and the one before those of \
          `CN=Example Secure Boot CA`, SHA-256 {before}\nhint: find out whether the publisher has announced it\n"
     );
+    assert!(stderr.contains(&warning), "{stderr}");
+    // A run that was cut off before it brought the set into use, and a set without a shim in between, hide nothing.
+    let current = mirror.path("current");
+    let back_to = |version: &str| {
+        std::fs::remove_file(&current).unwrap();
+        std::os::unix::fs::symlink(version, &current).unwrap();
+    };
+    back_to("44.2");
+    let stderr = mirror.run(&["--shim"]).warned().stderr;
+    assert!(stderr.contains(&warning), "{stderr}");
+    std::fs::remove_dir_all(mirror.path("44.3")).unwrap();
+    back_to("44.2");
+    let stderr = mirror.run(&[]).warned().stderr;
+    assert!(stderr.contains("warning: 44.3 has no shim, and the set that was in use before has one\n"), "{stderr}");
+    let stderr = mirror.run(&["--shim"]).warned().stderr;
     assert!(stderr.contains(&warning), "{stderr}");
     // A list of several, as newer shims have it; the kernel is by the second.
     let list = signature_list(OWNER, &[&authorities.certificate("vendor"), &other]);

@@ -166,6 +166,23 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     publish_file(write().map_err(failing("write", path))?, path)
 }
 
+/// Writes a file that must not exist, whole or not at all.
+///
+/// # Errors
+///
+/// [`Error`]; nothing is left of it, and what is at `path` is unchanged.
+pub fn write_new_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    let write = || {
+        let mut file = temporary_file(folder)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(failing("write", path))
+}
+
 /// Renames a finished temporary file, a sibling of `path`, to `path`.
 ///
 /// # Errors

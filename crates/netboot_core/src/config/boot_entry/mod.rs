@@ -356,7 +356,9 @@ impl System {
                     images.kernel,
                     words(&["initrd=main", &own, arguments]),
                     images.initramfs,
-                    shim_line(shim.as_ref())
+                    shim_line(
+                        shim.as_ref().map(|address| of_set(address.as_str(), mirror.as_str(), &images.shim)).as_deref()
+                    )
                 )
             }
             Self::Linux { kernel, initrds, arguments, shim } => {
@@ -366,7 +368,7 @@ impl System {
                 for (number, initrd) in initrds.iter().enumerate() {
                     let _ = writeln!(text, "initrd --name initrd{} {initrd}", number + 1);
                 }
-                text + &shim_line(shim.as_ref()) + "boot\n"
+                text + &shim_line(shim.as_ref().map(WebAddress::as_str)) + "boot\n"
             }
             Self::Matchbox { server } => format!("chain {server}/boot.ipxe\n"),
         }
@@ -562,8 +564,17 @@ pub(super) fn without_https((location, arch): &(Location, Arch)) -> Option<Diagn
     })
 }
 
+/// Returns `address`, or where the set of the kernel has the shim `name` if that is the one of the set in use at `mirror`:
+/// shims and kernels of two versions need not fit.
+fn of_set(address: &str, mirror: &str, name: &str) -> String {
+    let path = address.strip_prefix(mirror).map(|path| path.trim_start_matches('/'));
+    let path = path
+        .map(|path| path.strip_prefix(MirrorPaths::CURRENT).and_then(|path| path.strip_prefix('/')).unwrap_or(path));
+    if path == Some(name) { format!("${{set}}/{name}") } else { address.to_owned() }
+}
+
 /// Returns the line of a script that fetches a shim, which iPXE does only where firmware would refuse the kernel.
-fn shim_line(shim: Option<&WebAddress>) -> String {
+fn shim_line(shim: Option<&str>) -> String {
     shim.map(|address| format!("shim {address}\n")).unwrap_or_default()
 }
 

@@ -63,6 +63,11 @@ fn a_shim_is_fetched_last_by_ipxe_alone() {
     assert!(entries[0].script().ends_with("initrd1 http://a/1.img\nshim http://a/shimx64.efi\nboot\n"));
     assert!(entries[1].script().ends_with("/initramfs.x86_64.img\nshim http://a/shim.efi\nboot\n"));
     assert!(!pxelinux_configuration(&entries).unwrap().contains("shim"));
+    // The mirror's own shim is that of the kernel's version, also while the mirror goes on to the next one.
+    for own in ["http://a/f/current/shim-x86_64.efi", "http://a/f/shim-x86_64.efi"] {
+        let entries = self::entries(&text.replace("http://a/shim.efi", own)).unwrap();
+        assert!(entries[1].script().ends_with("\nshim ${set}/shim-x86_64.efi\nboot\n"), "{}", entries[1].script());
+    }
     let wrong = self::entries(&text.replace("http://a/shim.efi", "shim.efi")).unwrap_err();
     assert!(wrong.contains("`boot.coreos.shim`"), "{wrong}");
     let other = self::entries("[boot.x]\nkind = \"matchbox\"\nserver = \"http://a\"\nshim = \"http://a/s\"\n");
