@@ -1,6 +1,7 @@
 //! What a script has to work with: the platform, the version of iPXE, and what a certain build has.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::commands::{BuildKind, IpxeRelease};
 
@@ -12,7 +13,7 @@ pub struct LintTarget {
     /// The version of iPXE.
     pub ipxe: IpxeRelease,
     /// What a certain build has; `None` for what builds usually have.
-    pub available: Option<BuildContents>,
+    pub available: Option<Arc<BuildContents>>,
 }
 
 /// The platform that a script is for.

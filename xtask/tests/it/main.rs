@@ -15,6 +15,7 @@ mod inspect;
 mod interrupt;
 mod inventory;
 mod limits;
+mod lint;
 mod mirror;
 mod network;
 mod programs;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             interrupt::tests(),
             inventory::tests(),
             limits::tests(),
+            lint::tests(),
             limits::config::tests(),
             limits::programs::tests(),
             mirror::tests(),

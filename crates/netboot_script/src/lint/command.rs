@@ -37,8 +37,10 @@ impl<'s, 't> Linter<'s, 't> {
         let severity = if conditional { Severity::Warning } else { Severity::Error };
         let names = COMMANDS.iter().map(|command| command.name);
         let lower = name.to_ascii_lowercase();
+        let colon = name.strip_suffix(':').filter(|label| !label.is_empty());
         let remedy = match similar(name, names).or_else(|| CommandSpec::of(&lower).map(|spec| spec.name)) {
             Some(other) => format!("write `{other}`, or see https://ipxe.org/cmd for the commands"),
+            None if colon.is_some() => format!("write `:{}` for a label", colon.unwrap_or_default()),
             None => "see https://ipxe.org/cmd for the commands".to_owned(),
         };
         let message = format!("`{name}` is not a command of iPXE");

@@ -208,7 +208,7 @@ impl Linter<'_, '_> {
                 self.report(Rule::UnhandledFailure, span, message, "write `||` and what to do then").severity =
                     Severity::Note;
             }
-        } else if !matches!(name, "goto" | "show" | "imgargs" | "imgfree" | "imgtrust") {
+        } else if !matches!(name, "goto" | "show" | "imgargs" | "imgfree" | "imgtrust" | "poweroff" | "reboot") {
             let message = format!("if `{name}` fails, the script ends here");
             self.report(Rule::UnhandledFailure, span, message, "write `||` and what to do then").severity =
                 Severity::Note;

@@ -35,7 +35,7 @@ const DELIMITERS: [(&str, &str); 4] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}"),
 
 /// Checks whether `text` has delimiters of a template.
 pub(super) fn is_template(text: &str) -> bool {
-    ["{{", "{%", "<%"].iter().any(|open| memchr::memmem::find(text.as_bytes(), open.as_bytes()).is_some())
+    ["{{", "{%", "<%", "{# "].iter().any(|open| memchr::memmem::find(text.as_bytes(), open.as_bytes()).is_some())
 }
 
 /// Finds all parts of the template `text`, in order. The second value is the start of a part that is never closed.
