@@ -1,5 +1,6 @@
 //! Rules about the name, the options and the arguments of a command.
 
+use super::words::is_glued;
 use super::{Feature, KnownCommand, Linter, shows};
 use crate::arguments::{OptionProblem, OptionProblemKind, UsedOption};
 use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionValue};
@@ -226,6 +227,10 @@ impl<'s, 't> Linter<'s, 't> {
         for (at, word) in words.iter().enumerate().filter(|(_, word)| word.is_plain()) {
             let text = &*word.text;
             let Some(spec) = CommandSpec::of(text) else { continue };
+            // An operator that is part of the word before is a finding of its own.
+            if at > 0 && is_glued(&words[at - 1].text) {
+                return;
+            }
             let jumps = text == "goto" && words.get(at + 1).is_some_and(|next| self.labels.contains_key(&*next.text));
             let last = at + 1 == words.len();
             let leaves = matches!(text, "goto" | "exit" | "shell" | "reboot" | "poweroff");

@@ -148,7 +148,7 @@ impl<'t> Linter<'_, 't> {
 }
 
 /// Checks whether `word` contains an operator, which iPXE treats as part of the word.
-fn is_glued(word: &str) -> bool {
+pub(super) fn is_glued(word: &str) -> bool {
     if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
         return false;
     }
