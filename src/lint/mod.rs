@@ -5,7 +5,7 @@ mod contents;
 mod request;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use netboot_script::{Finding, LintTarget, ParsedScript, Rule, ScriptPlatform, Severity, Templates, lint};
 
@@ -64,19 +64,15 @@ fn findings(request: &LintRequest<'_>, script: &FoundScript) -> Vec<Finding> {
         None if request.builds.is_empty() => vec![request.target.clone()],
         None => request.builds.iter().map(of).collect(),
     };
-    let mut all: Vec<Finding> = Vec::new();
-    for target in &targets {
-        for finding in lint(&parsed, target).findings {
-            match all.iter_mut().find(|other| (other.rule, other.span) == (finding.rule, finding.span)) {
-                // The worst of what builds make of it counts.
-                Some(other) if finding.severity < other.severity => *other = finding,
-                Some(_) => {}
-                None => all.push(finding),
-            }
+    let mut all: BTreeMap<_, Finding> = BTreeMap::new();
+    for finding in targets.iter().flat_map(|target| lint(&parsed, target).findings) {
+        let key = (finding.span.start, finding.rule, finding.span.end);
+        // The worst of what builds make of it counts.
+        if all.get(&key).is_none_or(|other| finding.severity < other.severity) {
+            all.insert(key, finding);
         }
     }
-    all.sort_by_key(|finding| (finding.span.start, finding.rule));
-    all
+    all.into_values().collect()
 }
 
 /// Joins the scripts of loaders that have the same text: they have the same findings, except for what a build lacks.

@@ -222,7 +222,7 @@ fn passwords_are_not_shown() {
 fn a_long_script_is_checked_within_limits() {
     let project = Project::cold();
     for line in ["wget x\n", ":a\n", "goto b || goto b\n", "set x${y} z \\\n", "{{ a }} {% b %}\n", "${${${\n"] {
-        let text = ["#!ipxe\n".to_owned(), line.repeat((2 << 20) / line.len() - 1)].concat();
+        let text = ["#!ipxe\n".to_owned(), line.repeat(((2 << 20) - 8) / line.len())].concat();
         project.write("long.ipxe", &text);
         let ran = project.run_within_limits(&lint(&[project.path("long.ipxe").as_str()]));
         assert!(ran.code == 0 || ran.code == 9, "{line}: {}", ran.code);

@@ -1,5 +1,7 @@
 //! Comments that silence a rule for a line.
 
+use std::collections::HashMap;
+
 use super::Linter;
 use crate::rule::{Rule, Severity};
 use crate::syntax::Span;
@@ -10,8 +12,6 @@ const MARK: &str = "lint:";
 /// A comment that silences a rule.
 struct Allow {
     span: Span,
-    /// The lines that it is for.
-    lines: (usize, usize),
     rule: Rule,
     used: bool,
 }
@@ -22,20 +22,26 @@ impl Linter<'_, '_> {
         if memchr::memmem::find(self.script.text.as_bytes(), MARK.as_bytes()).is_none() {
             return;
         }
-        let mut allows = Vec::new();
-        for (index, line) in self.script.lines.iter().enumerate() {
+        let mut allows: Vec<Allow> = Vec::new();
+        let mut silent = HashMap::new();
+        // The last of several such lines is followed by the one that they are for.
+        let mut next = None;
+        for line in self.script.lines.iter().rev() {
+            let alone = line.commands.is_empty() && line.label.is_none();
+            if !alone {
+                next = Some(line);
+            }
             let Some(span) = line.comment else { continue };
             let text = self.script.text[span.start..span.end].trim_start_matches('#').trim();
             let Some(rest) = text.strip_prefix(MARK) else { continue };
-            let alone = line.commands.is_empty() && line.label.is_none();
-            // The last of several such lines is followed by the one that they are for.
-            let next = self.script.lines[index..].iter().find(|line| !line.commands.is_empty() || line.label.is_some());
-            let of = if alone { next } else { Some(line) };
-            let last = of.map_or(line.number, |line| self.script.position(line.span.end).0);
             match rule(rest) {
                 Ok(rule) => {
-                    let lines = (of.map_or(line.number, |line| line.number), last);
-                    allows.push(Allow { span, lines, rule, used: false });
+                    let of = if alone { next.unwrap_or(line) } else { line };
+                    let last = self.script.position(of.span.end).0;
+                    (of.number..=last).for_each(|line| {
+                        silent.insert((rule, line), allows.len());
+                    });
+                    allows.push(Allow { span, rule, used: false });
                 }
                 Err(message) => {
                     let remedy = "write `# lint: allow RULE reason`";
@@ -44,9 +50,7 @@ impl Linter<'_, '_> {
             }
         }
         self.out.findings.retain(|finding| {
-            let found = allows
-                .iter_mut()
-                .find(|allow| allow.rule == finding.rule && (allow.lines.0..=allow.lines.1).contains(&finding.line));
+            let found = silent.get(&(finding.rule, finding.line)).map(|index| &mut allows[*index]);
             found.is_none_or(|allow| {
                 allow.used = true;
                 false
@@ -56,7 +60,7 @@ impl Linter<'_, '_> {
             let message = format!("`{rule}` finds nothing here");
             self.report(Rule::LintComment, span, message, "remove the comment").severity = Severity::Warning;
         }
-        self.out.findings.sort_by_key(|finding| (finding.span.start, finding.rule, finding.span.end));
+        self.place();
     }
 }
 

@@ -5,8 +5,7 @@ use super::{Feature, KnownCommand, Linter, shows};
 use crate::arguments::{OptionProblem, OptionProblemKind, UsedOption};
 use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionValue};
 use crate::rule::{Rule, Severity};
-use crate::settings::similar;
-use crate::syntax::{Operator, ScriptWord, Span};
+use crate::syntax::{ScriptWord, Span};
 
 /// The shortest plausible time in milliseconds, and the longest in seconds.
 const SHORTEST: u64 = 100;
@@ -39,7 +38,7 @@ impl<'s, 't> Linter<'s, 't> {
         let names = COMMANDS.iter().map(|command| command.name);
         let lower = name.to_ascii_lowercase();
         let colon = name.strip_suffix(':').filter(|label| !label.is_empty());
-        let remedy = match similar(name, names).or_else(|| CommandSpec::of(&lower).map(|spec| spec.name)) {
+        let remedy = match self.similar(name, names).or_else(|| CommandSpec::of(&lower).map(|spec| spec.name)) {
             Some(other) => format!("write `{other}`, or see https://ipxe.org/cmd for the commands"),
             None if colon.is_some() => format!("write `:{}` for a label", colon.unwrap_or_default()),
             None => "see https://ipxe.org/cmd for the commands".to_owned(),
@@ -113,7 +112,7 @@ impl<'s, 't> Linter<'s, 't> {
         match kind {
             OptionProblemKind::Unknown(option) => {
                 let long = known.spec.options.iter().map(|option| option.long);
-                let remedy = match similar(option.trim_start_matches('-'), long) {
+                let remedy = match self.similar(option.trim_start_matches('-'), long) {
                     Some(other) => format!("write `--{other}`"),
                     None if shows(name) => "write `--` before text that begins with a hyphen".to_owned(),
                     None => format!("see https://ipxe.org/cmd/{name} for its options"),
@@ -193,7 +192,8 @@ impl<'s, 't> Linter<'s, 't> {
         }
         let message = format!("jumps to the label `{label}`, which does not exist");
         let bare = label.strip_prefix(':').filter(|bare| self.labels.contains_key(bare));
-        let remedy = match bare.or_else(|| similar(label, self.labels.keys().copied())) {
+        let labels: Vec<&str> = self.labels.keys().copied().take(self.comparisons).collect();
+        let remedy = match bare.or_else(|| self.similar(label, labels.into_iter())) {
             Some(other) => format!("write `goto {other}`, or add the label as `:name` on a line of its own"),
             None => "add the label as `:name` on a line of its own".to_owned(),
         };
@@ -202,10 +202,7 @@ impl<'s, 't> Linter<'s, 't> {
 
     /// Checks whether a label that a template makes could be `label`.
     fn could_be_label(&self, label: &str) -> bool {
-        self.script.labels().filter(|(_, word)| word.template).any(|(_, word)| {
-            let constant = word.text.split(['{', '<']).next().unwrap_or_default();
-            label.starts_with(constant)
-        })
+        self.label_prefixes.iter().any(|prefix| label.starts_with(prefix))
     }
 
     fn late_options(&mut self, known: &KnownCommand<'_, '_>) {
@@ -247,12 +244,6 @@ impl<'s, 't> Linter<'s, 't> {
                 return;
             }
         }
-    }
-
-    /// Checks whether something handles the failure of the command.
-    pub(super) fn is_handled(&self, known: &KnownCommand<'_, '_>) -> bool {
-        let rest = &self.line(known.line).commands[known.index..];
-        rest.iter().any(|command| matches!(command.operator, Some((Operator::Or | Operator::Then, _))))
     }
 }
 

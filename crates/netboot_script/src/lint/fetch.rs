@@ -108,11 +108,11 @@ impl<'s, 't> Linter<'s, 't> {
     /// Reports that what `known` needs in `span` is missing.
     fn lacks(&mut self, known: &KnownCommand<'s, 't>, span: Span, need: Need) {
         let Need { what, availability, lacks } = need;
-        let then = if self.is_handled(known) { "the command fails" } else { "the script ends here" };
+        let then = if known.handled { "the command fails" } else { "the script ends here" };
         if let Some(build) = &self.target.available {
             if lacks {
                 let message = format!("{what} is not in {}: {then}", build.name);
-                let sure = !self.is_handled(known) && !self.asks_for_platform();
+                let sure = !known.handled && !self.questions.platform;
                 let severity = if sure { Severity::Error } else { Severity::Warning };
                 self.report(Rule::MissingFeature, span, message, "use a build that has it, or do without it")
                     .severity = severity;
@@ -121,7 +121,7 @@ impl<'s, 't> Linter<'s, 't> {
         }
         let (severity, missing, where_) = match (self.target.platform.build(), availability) {
             (Some(kind), _) => match availability.missing(kind) {
-                Some(name) if !self.asks_for_platform() => {
+                Some(name) if !self.questions.platform => {
                     let platform = if self.target.platform == ScriptPlatform::Bios { "a BIOS" } else { "a UEFI" };
                     (Severity::Warning, name, format!("{platform} build does not have it by default"))
                 }
@@ -152,7 +152,7 @@ impl<'s, 't> Linter<'s, 't> {
                 build.images.contains("efi_image")
             });
         let starts = super::boots(known.name) || matches!(known.name, "kernel" | "imgload" | "imgselect");
-        if !starts || self.asks_for_platform() {
+        if !starts || self.questions.platform {
             return;
         }
         let found = if is_bios && ends(".efi") {
@@ -177,16 +177,7 @@ impl<'s, 't> Linter<'s, 't> {
         let (found, _) = expansions(&word.text);
         let of = |name: &str| found.iter().find(|it| it.name == name);
         let whole = |name: &str| of(name).is_some_and(|it| it.span.end - it.span.start == word.text.len());
-        let asked = |name: &str| {
-            let name = format!("{name}}}");
-            let name_with_type = name.replace('}', ":");
-            self.script.commands().any(|(_, command)| {
-                let arguments = command.arguments();
-                command.name().is_some_and(super::asks)
-                    && arguments.iter().any(|it| it.text.contains(&name) || it.text.contains(&name_with_type))
-            })
-        };
-        if of("filename").is_some() && !asked("filename") {
+        if of("filename").is_some() && !self.questions.filename {
             let message =
                 "`${filename}` is usually the loader that runs already, which would load itself again for ever";
             self.report(
@@ -195,7 +186,7 @@ impl<'s, 't> Linter<'s, 't> {
                 message,
                 "check it with `isset` and `iseq`, or write the address",
             );
-        } else if whole("root-path") && !asked("root-path") {
+        } else if whole("root-path") && !self.questions.root_path {
             let message = "without an answer that has a root path, this loads the script's own address again";
             let remedy = "check it with `isset ${root-path}` before";
             self.report(Rule::ChainOfSetting, word.span, message, remedy).severity = Severity::Note;

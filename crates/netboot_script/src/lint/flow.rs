@@ -1,9 +1,10 @@
 //! Rules about what runs after what.
 
+use std::collections::HashSet;
+
 use super::graph::{Graph, Next, waits};
 use super::{KnownCommand, Linter, asks, boots, fetches};
 use crate::rule::{Rule, Severity};
-use crate::syntax::Operator;
 
 /// Parts of labels that stand for what to do after a failure.
 const FAILURES: [&str; 4] = ["fail", "error", "abort", "retry"];
@@ -69,8 +70,8 @@ impl Linter<'_, '_> {
     /// Finds labels for failures, and entries of menus, that the line before them runs on into.
     fn fall_through(&mut self, graph: &Graph) {
         let script = self.script;
-        let targets: Vec<&str> = self.targets().collect();
-        let items = self.items();
+        let targets: HashSet<&str> = self.targets().collect();
+        let items: HashSet<&str> = self.items().collect();
         for (index, line) in script.lines.iter().enumerate() {
             let Some(label) = line.label.as_ref().filter(|label| label.is_plain()) else { continue };
             let before = script.lines[..index].iter().rposition(|line| {
@@ -116,7 +117,8 @@ impl Linter<'_, '_> {
         for component in components(graph, |node| self.edges(graph, node)) {
             let lines: Vec<usize> = component.iter().map(|node| graph.nodes[*node].line).collect();
             let known = || component.iter().filter_map(|node| graph.nodes[*node].known).map(|at| &self.known[at]);
-            let ends = component.iter().any(|node| self.leaves(graph, *node, &component));
+            let inside: HashSet<usize> = component.iter().copied().collect();
+            let ends = component.iter().any(|node| self.leaves(graph, *node, &inside));
             let waits = known().any(waits) || known().count() < component.len() && self.has_unknown(graph, &component);
             let counts = known().any(|known| known.name == "inc");
             let template = lines.iter().any(|line| self.line(*line).conditional || self.line(*line).unknown)
@@ -154,7 +156,7 @@ impl Linter<'_, '_> {
     }
 
     /// Checks whether a way leads out of `component` from `node`, except by starting something.
-    fn leaves(&self, graph: &Graph, node: usize, component: &[usize]) -> bool {
+    fn leaves(&self, graph: &Graph, node: usize, component: &HashSet<usize>) -> bool {
         let of = &graph.nodes[node];
         let success = of.success.filter(|_| !of.known.is_some_and(|known| boots(self.known[known].name)));
         [success, of.failure]
@@ -166,7 +168,7 @@ impl Linter<'_, '_> {
     /// Finds lines that end the script where it goes on to rely on them.
     fn failures(&mut self, graph: &Graph) {
         let known = std::mem::take(&mut self.known);
-        let handled: Vec<&str> = known.iter().filter(|it| self.is_handled(it)).map(|it| it.name).collect();
+        let handled: HashSet<&str> = known.iter().filter(|it| it.handled).map(|it| it.name).collect();
         for node in &graph.nodes {
             let Some(of) = node.known.map(|at| &known[at]).filter(|_| node.failure == Some(Next::Dies)) else {
                 continue;
@@ -178,7 +180,7 @@ impl Linter<'_, '_> {
             let Some(after) = after else { continue };
             let labelled = self.script.lines[node.line + 1..=after.line].iter().any(|line| line.label.is_some());
             let next = after.known.map(|at| known[at].name);
-            let handled = handled.contains(&of.name);
+            let handled = handled.contains(of.name);
             let falls = node.success == Some(Next::Line);
             self.failure(of, Surroundings { falls, labelled, next, handled });
         }
@@ -189,9 +191,6 @@ impl Linter<'_, '_> {
         let Surroundings { falls, labelled, next, handled } = around;
         let name = known.name;
         let span = known.command.span();
-        let follows = self.line(known.line).commands[known.index..]
-            .iter()
-            .any(|command| matches!(command.operator, Some((Operator::And, _))));
         let condition = asks(name) || name == "prompt" || matches!(name, "pciscan" | "usbscan");
         if condition {
             let when = if name == "prompt" { "nobody presses the key" } else { "this is not so" };
@@ -203,7 +202,7 @@ impl Linter<'_, '_> {
             let severity = if recovers { Severity::Warning } else { Severity::Note };
             self.report(Rule::UnhandledFailure, span, message, "write `||` at the end of the line").severity = severity;
         } else if boots(name) || fetches(name) {
-            if handled && !labelled && !follows {
+            if handled && !labelled && !known.followed {
                 let message = format!("if `{name}` fails, the script ends here; elsewhere it handles that");
                 self.report(Rule::UnhandledFailure, span, message, "write `||` and what to do then").severity =
                     Severity::Note;

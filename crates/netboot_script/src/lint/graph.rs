@@ -3,7 +3,7 @@
 //! After a command, iPXE looks for the next one of the line that its operator lets run. A line whose last command
 //! failed ends the script. `goto` continues at a label, and `exit` ends the script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{KnownCommand, Linter, boots};
 use crate::syntax::{Operator, ScriptLine, ScriptWord};
@@ -53,12 +53,13 @@ impl Graph {
         let mut graph = Self { nodes: Vec::new(), after: vec![None; linter.script.lines.len() + 1] };
         for (number, line) in linter.script.lines.iter().enumerate() {
             let base = graph.nodes.len();
+            let following = following(line);
             for (index, command) in line.commands.iter().enumerate() {
                 let known = known.get(&(number, index)).copied();
                 let of = known.map(|at| &linter.known[at]);
                 let (success, failure) =
                     if command.words.is_empty() { (true, false) } else { of.map_or((true, true), outcomes) };
-                let next = |failed: bool| match resolve(line, index, failed) {
+                let next = |failed: bool| match following[index][usize::from(failed)] {
                     Next::Same(index) => Next::Same(base + index),
                     next => next,
                 };
@@ -95,17 +96,14 @@ impl Graph {
     /// Checks whether the line of its first node `first` can go on with the line after it. The second value is whether
     /// it does so only after a command that usually does not come back.
     pub(super) fn falls_through(&self, first: usize, linter: &Linter<'_, '_>) -> (bool, bool) {
-        let (mut open, mut seen) = (vec![first], vec![first]);
+        let (mut open, mut seen) = (vec![first], HashSet::from([first]));
         let (mut falls, mut plain) = (false, false);
         while let Some(at) = open.pop() {
             let node = &self.nodes[at];
             let boots = node.known.is_some_and(|known| comes_back_seldom(&linter.known[known]));
             for (next, failed) in [(node.success, false), (node.failure, true)] {
                 match next {
-                    Some(Next::Same(to)) if !seen.contains(&to) => {
-                        seen.push(to);
-                        open.push(to);
-                    }
+                    Some(Next::Same(to)) if seen.insert(to) => open.push(to),
                     Some(Next::Line) => {
                         falls = true;
                         plain |= failed || !boots;
@@ -134,20 +132,21 @@ impl Linter<'_, '_> {
     }
 }
 
-/// Finds what follows the command `index` of `line` after it has failed or succeeded.
-fn resolve(line: &ScriptLine<'_>, index: usize, failed: bool) -> Next {
-    for (at, command) in line.commands.iter().enumerate().skip(index) {
-        let runs = match command.operator {
-            None => return if failed { Next::Dies } else { Next::Line },
-            Some((Operator::Or, _)) => failed,
-            Some((Operator::And, _)) => !failed,
-            Some((Operator::Then, _)) => true,
+/// Returns what follows each command of `line` after it has succeeded, and after it has failed.
+fn following(line: &ScriptLine<'_>) -> Vec<[Next; 2]> {
+    let mut all = vec![[Next::Line, Next::Dies]; line.commands.len()];
+    for (index, command) in line.commands.iter().enumerate().rev() {
+        let Some((operator, _)) = command.operator else { continue };
+        let next = Next::Same(index + 1);
+        // A command that does not run leaves the status as it is.
+        let after = all.get(index + 1).copied().unwrap_or([Next::Line, Next::Dies]);
+        all[index] = match operator {
+            Operator::Or => [after[0], next],
+            Operator::And => [next, after[1]],
+            Operator::Then => [next, next],
         };
-        if runs {
-            return Next::Same(at + 1);
-        }
     }
-    Next::Line
+    all
 }
 
 /// Returns whether a command can succeed, and whether it can fail.

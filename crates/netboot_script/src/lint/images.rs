@@ -1,9 +1,14 @@
 //! Rules about kernels and their initial RAM disks.
 
+use std::collections::BTreeSet;
+
 use super::{KnownCommand, Linter, boots};
 use crate::commands::IpxeRelease;
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
+
+/// Maximum number of kernels between which a script decides.
+const MAX_KERNELS: usize = 100;
 
 /// A kernel and what belongs to it, until it starts.
 #[derive(Default)]
@@ -39,6 +44,8 @@ impl<'s> Linter<'s, '_> {
             }
             group.conditional |= line.conditional || line.branch != group.branch;
             match (command.name, first) {
+                // Only the last kernel starts, unless the script decides which.
+                _ if group.kernels.len() > MAX_KERNELS => group.kernels.clear(),
                 ("kernel" | "imgload" | "imgselect", Some(first)) => group.kernels.push(kernel(command, first)),
                 ("imgargs", Some(first)) => {
                     let name = base_name(&first.text);
@@ -63,23 +70,23 @@ impl<'s> Linter<'s, '_> {
     /// Checks a kernel that starts.
     fn start(&mut self, group: &Group<'s>) {
         for kernel in &group.kernels {
-            let mut seen = Vec::new();
+            let mut seen = BTreeSet::new();
             let mut named = false;
+            let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
             for (text, span, plain) in &kernel.words {
                 let Some(name) = text.strip_prefix("initrd=") else { continue };
                 named = true;
                 if !plain {
                     continue;
                 }
-                if seen.contains(&name) {
+                if !seen.insert(name) {
                     let message = format!("`{text}` is there twice, and the kernel would read the image twice");
                     self.report(Rule::InitrdArgument, *span, message, "remove one of them");
                 }
-                seen.push(name);
                 let certain = group.images.iter().all(Option::is_some) && !group.conditional;
-                let known = group.images.contains(&Some(name)) || name == "initrd.magic";
+                let known = images.contains(name) || name == "initrd.magic";
                 if certain && !known && !group.images.is_empty() {
-                    let names: Vec<_> = group.images.iter().flatten().map(|name| format!("`{name}`")).collect();
+                    let names: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
                     let message =
                         format!("`{text}` names no image: on UEFI, the kernel looks among {}", names.join(", "));
                     self.report(Rule::InitrdArgument, *span, message, "write the name of the image");

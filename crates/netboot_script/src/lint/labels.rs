@@ -1,8 +1,9 @@
 //! Rules about labels and the entries of menus.
 
+use std::collections::HashSet;
+
 use super::Linter;
-use crate::rule::{Rule, Severity};
-use crate::settings::similar;
+use crate::rule::Rule;
 
 impl<'s> Linter<'s, '_> {
     pub(super) fn labels(&mut self) {
@@ -21,10 +22,10 @@ impl<'s> Linter<'s, '_> {
     }
 
     /// Returns the names of the entries of menus.
-    pub(super) fn items(&self) -> Vec<&'s str> {
+    pub(super) fn items(&self) -> impl Iterator<Item = &'s str> {
         let items = self.known.iter().filter(|known| known.name == "item" && known.arguments.option("gap").is_none());
         let names = items.filter_map(|known| known.arguments.positional.first());
-        names.filter(|word| word.is_plain()).map(|word| &*word.text).collect()
+        names.filter(|word| word.is_plain()).map(|word| &*word.text)
     }
 
     fn duplicates(&mut self) {
@@ -50,21 +51,16 @@ impl<'s> Linter<'s, '_> {
         if self.computed || self.unknown || self.script.is_template() {
             return;
         }
-        let targets: Vec<&str> = self.targets().collect();
-        for (_, label) in self.script.labels() {
-            if targets.contains(&&*label.text) {
-                continue;
-            }
-            let message = format!("nothing jumps to `:{}`", label.text);
-            let all = self.labels.keys().copied().filter(|other| *other != label.text);
-            let remedy = match similar(
-                &label.text,
-                targets.iter().copied().filter(|target| !all.clone().any(|it| it == *target)),
-            ) {
+        let targets: HashSet<&str> = self.targets().collect();
+        // A jump to no label is likely to mean one that nothing jumps to.
+        let lost: Vec<&str> = targets.iter().copied().filter(|target| !self.labels.contains_key(target)).collect();
+        let script = self.script;
+        for (_, label) in script.labels().filter(|(_, label)| !targets.contains(&*label.text)) {
+            let remedy = match self.similar(&label.text, lost.iter().copied()) {
                 Some(target) => format!("rename it to `:{target}`"),
                 None => "remove it, or jump to it".to_owned(),
             };
-            self.report(Rule::UnusedLabel, label.span, message, remedy).severity = Severity::Note;
+            self.report(Rule::UnusedLabel, label.span, format!("nothing jumps to `:{}`", label.text), remedy);
         }
     }
 
@@ -90,24 +86,22 @@ impl<'s> Linter<'s, '_> {
             };
             // Where a jump may fail, what follows can use the choice otherwise.
             let other = self.known.iter().filter(uses).any(|known| !jumps(&known) && known.name != "iseq");
-            self.known.iter().filter(jumps).any(|known| !other || !self.is_handled(known))
+            self.known.iter().filter(jumps).any(|known| !other || !known.handled)
         };
         if chosen.is_empty() || !chosen.iter().all(jumps) {
             return;
         }
         // An entry that the script compares with, or that is the start of a name, needs no label.
-        let compared = |name: &str| {
-            self.known
-                .iter()
-                .any(|known| known.name == "iseq" && known.arguments.positional.iter().any(|word| word.text == name))
-        };
         let items = self.known.iter().filter(|known| known.name == "item" && known.arguments.option("gap").is_none());
         let names = items.filter_map(|known| known.arguments.positional.first()).filter(|word| word.is_plain());
-        let lost: Vec<_> =
-            names.filter(|word| !self.labels.contains_key(&*word.text) && !compared(&word.text)).cloned().collect();
+        let lost: Vec<_> = names
+            .filter(|word| !self.labels.contains_key(&*word.text) && !self.asked.contains(&*word.text))
+            .cloned()
+            .collect();
         for word in lost {
             let message = format!("choosing `{}` jumps to a label that does not exist", word.text);
-            let remedy = match similar(&word.text, self.labels.keys().copied()) {
+            let labels: Vec<&str> = self.labels.keys().copied().take(self.comparisons).collect();
+            let remedy = match self.similar(&word.text, labels.into_iter()) {
                 Some(label) => format!("write `{label}`, or add the label `:{}`", word.text),
                 None => format!("add the label `:{}`", word.text),
             };

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{KnownCommand, Linter};
 use crate::rule::Rule;
-use crate::settings::{SETTINGS, is_known, similar};
+use crate::settings::{SETTINGS, is_known};
 use crate::syntax::{Span, expansions};
+
+/// Maximum number of beginnings of computed names.
+const MAX_PREFIXES: usize = 100;
 
 impl<'s> Linter<'s, '_> {
     pub(super) fn settings(&mut self) {
@@ -14,16 +17,18 @@ impl<'s> Linter<'s, '_> {
             self.setting_that(command);
         }
         self.known = known;
-        if self.unknown {
+        // A script that computes that many names can have set any.
+        if self.unknown || self.set_prefixes.len() > MAX_PREFIXES {
             return;
         }
         let mut told = BTreeSet::new();
+        let set = std::mem::take(&mut self.set);
         for (name, span) in self.used() {
-            if self.set.contains(name) || self.set_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            if set.contains(name) || self.set_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
-            let all = SETTINGS.iter().map(|setting| setting.name).chain(self.set.iter().copied());
-            if let Some(other) = similar(name, all) {
+            let all = SETTINGS.iter().map(|setting| setting.name).chain(set.iter().copied());
+            if let Some(other) = self.similar(name, all) {
                 let message = format!("`{name}` is set nowhere, and looks like `{other}`");
                 self.report(Rule::MisspeltSetting, span, message, format!("write `${{{other}}}`"));
             } else if told.insert(name) {
@@ -47,11 +52,11 @@ impl<'s> Linter<'s, '_> {
         let name = text.rsplit('/').next().unwrap_or_default();
         let (name, kind) = name.split_once(':').map_or((name, None), |(name, kind)| (name, Some(kind)));
         if let Some(start) = name.find(['$', '{', '<']) {
-            self.set_prefixes.push(&name[..start]);
+            self.set_prefixes.insert(&name[..start]);
             return;
         }
         if template {
-            self.set_prefixes.push("");
+            self.set_prefixes.insert("");
         }
         self.set.insert(name);
         if let Some(kind) = kind.filter(|_| known.name != "item") {

@@ -17,6 +17,9 @@ pub struct Expansion<'t> {
     pub nested: bool,
 }
 
+/// Number of nested expansions that are described; nobody writes more.
+const MAX_DEPTH: usize = 8;
+
 /// Returns the expansions in `word`, the inner ones before those that contain them. `Err` is the start of one that is
 /// never closed, which iPXE leaves as it is.
 #[must_use]
@@ -36,6 +39,7 @@ pub fn expansions(word: &str) -> (Vec<Expansion<'_>>, Option<usize>) {
         }
         if bytes[at] == b'}'
             && let Some((start, nested)) = open.pop()
+            && open.len() < MAX_DEPTH
         {
             found.push(read(word, Span { start, end: at + 1 }, nested));
         }

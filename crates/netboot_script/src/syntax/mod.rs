@@ -38,7 +38,7 @@ pub enum Templates {
 pub struct ParsedScript<'t> {
     /// The text.
     pub text: &'t str,
-    /// The lines, after iPXE has joined continued ones.
+    /// The lines that are not empty, after iPXE has joined continued ones.
     pub lines: Vec<ScriptLine<'t>>,
     /// The parts for a template engine.
     pub parts: Vec<TemplatePart>,

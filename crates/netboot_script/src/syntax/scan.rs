@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use super::{Operator, ParsedScript, PartKind, ScriptCommand, ScriptLine, ScriptWord, Span, TemplatePart, is_space};
 
+/// Maximum number of blanks that a part of a template removes.
+const MAX_BLANK: usize = 1024;
+
 /// Fills in the lines of `script`, whose parts are known.
 pub(super) fn lines(script: &mut ParsedScript<'_>) {
     let mut scanner = Scanner { text: script.text, parts: &script.parts, part: 0, branch: 0 };
-    let (mut lines, mut at, mut dangling) = (Vec::with_capacity(script.breaks.len() + 1), 0, None);
+    let (mut lines, mut at, mut dangling) = (Vec::new(), 0, None);
     let mut segments = Vec::new();
     let mut number = 1;
     loop {
@@ -29,7 +32,8 @@ pub(super) fn lines(script: &mut ParsedScript<'_>) {
                 break;
             }
         }
-        lines.push(scanner.line(first, &segments));
+        // Empty lines say nothing, and a text can consist of them.
+        lines.extend(Some(scanner.line(first, &segments)).filter(|line| line.words > 0 || line.conditional));
         if at > script.text.len() {
             break;
         }
@@ -70,7 +74,10 @@ impl<'t> Scanner<'_, 't> {
     /// Checks whether a part of the template contains or removes the line break at `at`.
     fn is_removed(&self, at: usize) -> bool {
         let next = self.parts.partition_point(|part| part.span.start <= at);
-        let blank = |span: Span| self.text.as_bytes()[span.start..span.end].iter().all(|byte| is_space(*byte));
+        let blank = |span: Span| {
+            span.end - span.start <= MAX_BLANK
+                && self.text.as_bytes()[span.start..span.end].iter().all(|byte| is_space(*byte))
+        };
         let before = next.checked_sub(1).map(|index| self.parts[index]);
         let after = self.parts.get(next);
         before
@@ -188,11 +195,15 @@ fn split<'t>(words: Vec<ScriptWord<'t>>, line: &mut ScriptLine<'t>) {
     if words.is_empty() {
         return;
     }
+    // A script can have hundreds of thousands of lines, so each takes no more room than it needs.
+    let operators = words.iter().filter(|word| Operator::of(&word.text).is_some()).count();
+    line.commands = Vec::with_capacity(operators + 1);
     let mut command = ScriptCommand::default();
     for word in words {
         if word.text.starts_with('#') {
             line.comment = Some(Span { start: word.span.start, end: line.span.end });
             if command.words.is_empty() && line.commands.is_empty() {
+                line.commands = Vec::new();
                 return;
             }
             break;
@@ -200,10 +211,12 @@ fn split<'t>(words: Vec<ScriptWord<'t>>, line: &mut ScriptLine<'t>) {
         match Operator::of(&word.text) {
             Some(operator) => {
                 command.operator = Some((operator, word.span));
+                command.words.shrink_to_fit();
                 line.commands.push(std::mem::take(&mut command));
             }
             None => command.words.push(word),
         }
     }
+    command.words.shrink_to_fit();
     line.commands.push(command);
 }

@@ -42,15 +42,19 @@ pub(super) fn is_template(text: &str) -> bool {
 pub(super) fn parts(text: &str) -> (Vec<TemplatePart>, Option<usize>) {
     let mut parts = Vec::new();
     let mut from = 0;
+    let mut has_raw = true;
     while let Some((start, open, close)) = next_open(text, from) {
         let inside = start + open.len();
         let Some(length) = text[inside..].find(close) else { return (parts, Some(start)) };
         let mut end = inside + length + close.len();
         // Three closing braces can be those of a part, and one of the script.
         let part = part(text, Span { start, end }, open);
-        if part.kind == PartKind::Statement && body(text, part.span).starts_with("raw") {
-            end = text[end..].find("endraw").map_or(end, |raw| end + raw);
-            end = text[end..].find(close).map_or(end, |length| end + length + close.len());
+        if has_raw && part.kind == PartKind::Statement && body(text, part.span).starts_with("raw") {
+            let raw = text[end..].find("endraw");
+            has_raw = raw.is_some();
+            end += raw.unwrap_or_default();
+            let length = text[end..].find(close).filter(|_| has_raw);
+            end += length.map_or(0, |length| length + close.len());
         }
         parts.push(TemplatePart { span: Span { start, end }, ..part });
         from = end;
