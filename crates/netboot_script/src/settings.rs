@@ -155,7 +155,7 @@ fn only_digits_differ(one: &str, other: &str) -> bool {
 }
 
 /// Returns the number of letters to insert, remove, replace, or swap with their neighbour.
-fn distance(one: &str, other: &str) -> usize {
+pub(crate) fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
     for (i, a) in one.iter().enumerate() {

@@ -137,7 +137,17 @@ impl<'s, 't> Linter<'s, 't> {
             let message = self.newer(&format!("`--{long}` of `{name}`"), option.spec.since);
             self.report(Rule::VersionDifference, option.span, message, "use a newer iPXE, or do without it");
         }
-        let Some((value, span)) = option.value.filter(|_| option.plain) else { return };
+        let Some((value, span)) = option.value else { return };
+        if !option.plain {
+            // What does not begin as a number is none, whatever a setting in it is.
+            let start = value.split(['$', '{', '<']).next().unwrap_or_default();
+            let numeric = matches!(option.spec.value, OptionValue::Number | OptionValue::Milliseconds);
+            if numeric && number(&format!("{start}0")).is_none() {
+                let message = format!("`--{long} {value}` has no number, so `{name}` fails");
+                self.report(Rule::OptionWithoutValue, span, message, "write a whole number");
+            }
+            return;
+        }
         let number = number(value);
         match option.spec.value {
             OptionValue::Flag | OptionValue::Text => {}
@@ -225,16 +235,19 @@ impl<'s, 't> Linter<'s, 't> {
             let text = &*word.text;
             let Some(spec) = CommandSpec::of(text) else { continue };
             // An operator that is part of the word before is a finding of its own.
-            if at > 0 && is_glued(&words[at - 1].text) {
+            if at > 0 && (is_glued(&words[at - 1].text) || matches!(&*words[at - 1].text, "|" | "&")) {
                 return;
             }
             let jumps = text == "goto" && words.get(at + 1).is_some_and(|next| self.labels.contains_key(&*next.text));
             let last = at + 1 == words.len();
+            let starts =
+                matches!(text, "chain" | "dhcp" | "echo" | "goto" | "imgfree" | "iseq" | "isset" | "prompt" | "set");
             let leaves = matches!(text, "goto" | "exit" | "shell" | "reboot" | "poweroff");
             let found = jumps && at + 2 == words.len()
                 || match name {
                     "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" | "ifstat" | "imgfree" | "imgstat" => true,
-                    "boot" | "chain" | "imgexec" | "sanboot" | "sanhook" => at > 0 && leaves && (last || jumps),
+                    "boot" | "chain" | "imgexec" | "sanboot" | "sanhook" if at > 0 && leaves => last || jumps,
+                    "boot" | "chain" | "imgexec" | "initrd" | "kernel" => at == 1 && starts,
                     _ => false,
                 };
             if found {

@@ -5,6 +5,7 @@ use super::{KnownCommand, Linter};
 use crate::address::{self, FetchAddress, Purpose, Scheme};
 use crate::commands::Availability;
 use crate::rule::{Rule, Severity};
+use crate::settings::distance;
 use crate::syntax::{ScriptWord, Span, expansions};
 use crate::target::ScriptPlatform;
 
@@ -29,10 +30,19 @@ impl<'s, 't> Linter<'s, 't> {
         }
         let Some(purpose) = purpose(name) else {
             // A fast check first, because few of the many words are addresses.
-            let marked = |word: &&ScriptWord<'_>| memchr::memmem::find(word.text.as_bytes(), b"://").is_some();
-            let is_known = |word: &&ScriptWord<'_>| address::split_scheme(&word.text).0.and_then(Scheme::of).is_some();
-            for word in known.command.arguments().iter().filter(marked).filter(is_known) {
-                self.address(known, word, None);
+            let marked = |word: &&ScriptWord<'_>| memchr::memmem::find(word.text.as_bytes(), b":/").is_some();
+            for word in known.command.arguments().iter().filter(marked) {
+                let (scheme, rest) = address::split_scheme(&word.text);
+                let Some(scheme) = scheme else { continue };
+                if Scheme::of(scheme).is_some() && rest.starts_with("//") {
+                    self.address(known, word, None);
+                } else if looks_like_web(scheme, rest) {
+                    let wanted = format!("wanted an address that begins with {}", Scheme::known());
+                    let finding =
+                        self.report(Rule::BadAddress, word.span, wanted, "correct the beginning of the address");
+                    finding.severity = Severity::Warning;
+                    finding.word = Some(word.text.clone().into_owned());
+                }
             }
             return;
         };
@@ -203,6 +213,14 @@ impl<'s, 't> Linter<'s, 't> {
             self.report(Rule::SecretInScript, word.span, message, "ask for it with `login`, or set it elsewhere");
         }
     }
+}
+
+/// Checks whether an address with this scheme, and the `rest` after its colon, is one of the web with a letter too few
+/// or too many.
+fn looks_like_web(scheme: &str, rest: &str) -> bool {
+    let web = ["http", "https", "tftp"];
+    let single = rest.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    web.contains(&scheme) && single || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1)
 }
 
 /// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.

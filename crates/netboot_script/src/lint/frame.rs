@@ -2,7 +2,7 @@
 
 use super::Linter;
 use crate::rule::{Rule, Severity};
-use crate::syntax::{PartKind, Span};
+use crate::syntax::{PartKind, Span, Templates};
 
 /// Maximum number of words in a line; more can overflow the stack of a BIOS loader.
 const MAX_WORDS: usize = 200;
@@ -21,8 +21,8 @@ impl Linter<'_, '_> {
                 }
                 _ => "does not begin with `#!ipxe`, so iPXE would not take it for a script",
             };
-            // A template can be a part of another one, and its beginning is elsewhere.
-            let part = self.script.is_template() && !text.contains("#!ipxe");
+            // A file can be a part that another program puts behind a beginning; what iPXE gets is none.
+            let part = self.script.templates == Templates::Opaque && !text.contains("#!ipxe");
             let severity = if part { Severity::Warning } else { Severity::Error };
             let span = Span { start: 0, end };
             self.report(Rule::NotAScript, span, found, "make `#!ipxe` the first line").severity = severity;

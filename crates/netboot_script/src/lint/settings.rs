@@ -13,7 +13,9 @@ const MAX_PREFIXES: usize = 100;
 impl<'s> Linter<'s, '_> {
     pub(super) fn settings(&mut self) {
         let known = std::mem::take(&mut self.known);
-        for command in &known {
+        // The entries of a form are settings; those of a menu are what its choice can be.
+        let form = known.iter().any(|command| matches!(command.name, "form" | "present"));
+        for command in known.iter().filter(|command| form || command.name != "item") {
             self.setting_that(command);
         }
         self.known = known;

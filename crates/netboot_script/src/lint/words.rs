@@ -20,24 +20,33 @@ impl<'t> Linter<'_, 't> {
     }
 
     fn glued(&mut self, command: &ScriptCommand<'_>) {
-        if command.name().is_some_and(shows) {
-            return;
-        }
-        for (at, word) in command.words.iter().enumerate().filter(|(_, word)| is_glued(&word.text)) {
-            // A semicolon ends many a text, but a command follows only where one was meant to.
-            let next = command.words.get(at + 1).and_then(|next| CommandSpec::of(&next.text));
-            if next.is_none() && !word.text.contains("&&") && !word.text.contains("||") {
+        let text = command.name().is_some_and(shows);
+        for (at, word) in command.words.iter().enumerate() {
+            // Half an operator is none.
+            let half = matches!(&*word.text, "|" | "&");
+            if !half && !is_glued(&word.text) {
+                continue;
+            }
+            // Text can end in such signs, but a command follows only where one was meant to.
+            let next = command.words.get(at + 1).is_some_and(|next| CommandSpec::of(&next.text).is_some());
+            let before = word.text.trim_start_matches(['&', '|']);
+            let next = next || before.len() < word.text.len() && CommandSpec::of(before).is_some();
+            let whole = word.text.contains("&&") || word.text.contains("||");
+            if !next && (half || text || !whole) || text && !half && !whole {
                 continue;
             }
             let operator = ["&&", "||"].into_iter().find(|operator| word.text.contains(operator)).unwrap_or(";");
-            let message = format!(
-                "`{}` is one word to iPXE, which takes `{operator}` for an operator only between spaces",
-                word.text
-            );
-            let remedy = format!("write spaces around `{operator}`");
-            let severity = Rule::GluedOperator.severity();
+            let (message, remedy) = if half {
+                let operator = word.text.repeat(2);
+                (format!("`{}` is no operator, but an argument", word.text), format!("write `{operator}`"))
+            } else {
+                let word = &word.text;
+                let message = format!(
+                    "`{word}` is one word to iPXE, which takes `{operator}` for an operator only between spaces"
+                );
+                (message, format!("write spaces around `{operator}`"))
+            };
             let finding = self.report(Rule::GluedOperator, word.span, message, remedy);
-            finding.severity = severity;
             finding.word = Some(word.text.clone().into_owned());
         }
     }
@@ -138,11 +147,11 @@ impl<'t> Linter<'_, 't> {
             _ => (words.first().filter(quoted), "keeps its quotes"),
         };
         let severity = if shows(name) { Severity::Note } else { Severity::Warning };
-        if let Some(word) = word {
+        if let Some((value, span)) = value {
+            self.report(Rule::Quotes, span, format!("`{value}` keeps its quotes"), "leave the quotes out");
+        } else if let Some(word) = word {
             let message = format!("`{}` {message}", word.text);
             self.report(Rule::Quotes, word.span, message, "leave the quotes out").severity = severity;
-        } else if let Some((value, span)) = value {
-            self.report(Rule::Quotes, span, format!("`{value}` keeps its quotes"), "leave the quotes out");
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum Templates {
 pub struct ParsedScript<'t> {
     /// The text.
     pub text: &'t str,
+    /// How it was read.
+    pub templates: Templates,
     /// The lines that are not empty, after iPXE has joined continued ones.
     pub lines: Vec<ScriptLine<'t>>,
     /// The parts for a template engine.
@@ -153,7 +155,7 @@ impl<'t> ParsedScript<'t> {
         let opaque = templates == Templates::Opaque && template::is_template(text);
         let (parts, unclosed) = if opaque { template::parts(text) } else { (Vec::new(), None) };
         let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-        let mut script = Self { text, lines: Vec::new(), parts, unclosed, dangling: None, breaks };
+        let mut script = Self { text, templates, lines: Vec::new(), parts, unclosed, dangling: None, breaks };
         scan::lines(&mut script);
         script
     }

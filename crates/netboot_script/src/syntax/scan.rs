@@ -94,7 +94,7 @@ impl<'t> Scanner<'_, 't> {
         let own = &self.parts[first..self.part];
         let conditional = own.iter().any(|part| matches!(part.kind, PartKind::Statement | PartKind::Insertion));
         let unknown = own.iter().any(|part| part.kind == PartKind::Insertion)
-            || matches!(&words[..], [word] if word.template && word.text.starts_with("{{") || word.text.starts_with("<%"));
+            || matches!(&words[..], [word] if word.template && (word.text.starts_with("{{") || word.text.starts_with("<%")));
         let count = words.len();
         let label = words.first().is_some_and(|word| word.text.starts_with(':')).then(|| words.remove(0));
         let label = label.map(|word| ScriptWord {
