@@ -198,8 +198,9 @@ impl Linter<'_, '_> {
             self.report(Rule::ConditionEndsScript, span, message, "write `||` at the end of the line");
         } else if boots(name) && !labelled && falls && known.arguments.option("replace").is_none() {
             let message = format!("if `{name}` fails, the script ends here, and the next line does not run");
-            let recovers = next.is_none_or(|next| boots(next) || !fetches(next));
-            let severity = if recovers { Severity::Warning } else { Severity::Note };
+            // A script that is loaded for its settings comes back, and what follows relies on it.
+            let included = matches!(name, "chain" | "imgexec") && !next.is_none_or(recovers);
+            let severity = if included { Severity::Note } else { Severity::Warning };
             self.report(Rule::UnhandledFailure, span, message, "write `||` at the end of the line").severity = severity;
         } else if boots(name) || fetches(name) {
             if handled && !labelled && !known.followed {
@@ -213,6 +214,12 @@ impl Linter<'_, '_> {
                 Severity::Note;
         }
     }
+}
+
+/// Checks whether the command `name` is one that people write for the case that something has failed.
+fn recovers(name: &str) -> bool {
+    boots(name)
+        || matches!(name, "echo" | "exit" | "goto" | "menu" | "poweroff" | "prompt" | "reboot" | "shell" | "sleep")
 }
 
 /// Returns the sets of nodes that can reach each other by `edges`, without single nodes that do not reach themselves.
