@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(of("next-sever"), Some("next-server"));
         assert_eq!(of("next_server"), Some("next-server"));
         assert_eq!(of("hotsname"), Some("hostname"));
-        assert_eq!(of("plaform"), Some("platform"));
+        assert_eq!(of("platformx"), Some("platform"));
         assert_eq!([of("mav"), of("ip4"), of("menu"), of("hostnames-of-all")], [None; 4]);
         assert_eq!(similar("disk2", ["disk1"]), None);
     }

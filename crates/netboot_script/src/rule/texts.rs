@@ -111,7 +111,7 @@ pub(super) const TEXTS: &[RuleText] = &[
               Without `||` the script ends there. The name of the label is written without its colon.",
         remedy: "Add the label as `:name` at the beginning of a line, or correct the name.",
         passing: "#!ipxe\ndhcp || goto failed\nexit\n:failed\nshell\n",
-        failing: "#!ipxe\ndhcp || goto fialed\nexit\n:failed\nshell\n",
+        failing: "#!ipxe\ndhcp || goto fail\nexit\n:failed\nshell\n",
     },
     RuleText {
         id: "bad-address",
