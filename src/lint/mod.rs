@@ -52,20 +52,28 @@ pub fn lint_all(request: &LintRequest<'_>, progress: &dyn Progress) -> Result<Ve
 fn findings(request: &LintRequest<'_>, script: &FoundScript) -> Vec<Finding> {
     let templates = if script.embedded { Templates::None } else { Templates::Opaque };
     let parsed = ParsedScript::parse(&script.text, templates);
+    let wanted = request.target.platform;
+    match &script.build {
+        Some(build) if wanted == ScriptPlatform::Any || wanted == build.platform => {
+            lint_for(&parsed, &request.target, std::slice::from_ref(build))
+        }
+        Some(_) => Vec::new(),
+        None => lint_for(&parsed, &request.target, &request.builds),
+    }
+}
+
+/// Lints `script` for `target`, or for each of `builds` if there are any.
+#[must_use]
+pub fn lint_for(script: &ParsedScript<'_>, target: &LintTarget, builds: &[LintBuild]) -> Vec<Finding> {
     let of = |build: &LintBuild| LintTarget {
         platform: build.platform,
         available: build.contents.clone(),
-        ipxe: request.target.ipxe,
+        ipxe: target.ipxe,
     };
-    let wanted = request.target.platform;
-    let targets: Vec<LintTarget> = match &script.build {
-        Some(build) if wanted == ScriptPlatform::Any || wanted == build.platform => vec![of(build)],
-        Some(_) => Vec::new(),
-        None if request.builds.is_empty() => vec![request.target.clone()],
-        None => request.builds.iter().map(of).collect(),
-    };
+    let targets: Vec<LintTarget> =
+        if builds.is_empty() { vec![target.clone()] } else { builds.iter().map(of).collect() };
     let mut all: BTreeMap<_, Finding> = BTreeMap::new();
-    for finding in targets.iter().flat_map(|target| lint(&parsed, target).findings) {
+    for finding in targets.iter().flat_map(|target| lint(script, target).findings) {
         let key = (finding.span.start, finding.rule, finding.span.end);
         // The worst of what builds make of it counts.
         if all.get(&key).is_none_or(|other| finding.severity < other.severity) {

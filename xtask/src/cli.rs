@@ -243,7 +243,8 @@ Examples:
   cargo xtask lint                                   embed-scripts/
   cargo xtask lint boot.ipxe menus/ --deny warnings
   cargo xtask lint --for bios --config https http://192.0.2.10/menu.ipxe
-  cargo xtask lint dist/tftp --sarif lint.sarif      what loaders have embedded")]
+  cargo xtask lint dist/tftp --sarif lint.sarif      what loaders have embedded
+  cargo xtask lint --lsp                             for an editor")]
     Lint(LintArgs),
     /// Boots the loaders of a tree or tarball in virtual machines and reports which ones pass
     #[command(after_help = "Examples:

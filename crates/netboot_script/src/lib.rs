@@ -6,6 +6,7 @@
 pub mod address;
 mod arguments;
 pub mod commands;
+pub mod editor;
 mod finding;
 mod lint;
 mod review;

@@ -33,6 +33,9 @@ pub struct LintArgs {
     /// Open no socket
     #[arg(long)]
     pub offline: bool,
+    /// Serve an editor over standard input and output, by the language server protocol
+    #[arg(long, conflicts_with_all = ["scripts", "deny", "sarif", "offline"])]
+    pub lsp: bool,
 }
 
 /// Platform of a script.

@@ -16,7 +16,7 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 52] = pages![
+const PAGES: [(&str, &str); 53] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
@@ -24,6 +24,7 @@ const PAGES: [(&str, &str); 52] = pages![
     "how-to/install",
     "how-to/own-script",
     "how-to/lint-scripts",
+    "how-to/lint-in-editors",
     "how-to/many-sites",
     "how-to/https-own-ca",
     "how-to/secure-boot",

@@ -16,6 +16,7 @@ mod interrupt;
 mod inventory;
 mod limits;
 mod lint;
+mod lint_server;
 mod mirror;
 mod network;
 mod programs;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             inventory::tests(),
             limits::tests(),
             lint::tests(),
+            lint_server::tests(),
             limits::config::tests(),
             limits::programs::tests(),
             mirror::tests(),

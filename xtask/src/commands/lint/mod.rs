@@ -1,6 +1,7 @@
 //! Command `cargo xtask lint`.
 
 mod sarif;
+mod server;
 mod text;
 
 use netboot_loaders::base::diagnostic::{Class, Page};
@@ -23,6 +24,9 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
     let platform = args.platform.map_or(ScriptPlatform::Any, Into::into);
     let target = LintTarget { platform, ipxe: args.ipxe.into(), available: None };
     let builds = args.config.as_deref().map(|config| builds(config, platform, host)).transpose()?.unwrap_or_default();
+    if args.lsp {
+        return server::run(&target, &builds);
+    }
     let mut places = args.places();
     if places.is_empty() {
         places.push(LintPlace::Path(own_scripts(host)?));
