@@ -243,7 +243,7 @@ mod tests {
     fn what_can_stand_at_a_place_is_known() {
         assert_eq!(at("#!ipxe\nimgf^"), ["imgfetch", "imgfree"]);
         assert_eq!(at("dhcp || sanu^"), ["sanunhook"]);
-        assert_eq!(at(":a isse^"), ["isset"]);
+        assert_eq!(at(":a iss^"), ["isset"]);
         assert_eq!(at("chain --a^ x"), ["--autofree"]);
         assert_eq!(at("isset ${x} && choose --^"), ["--menu", "--default", "--timeout", "--retimeout", "--keep"]);
         assert_eq!(at("goto b^\n:boot\n:bar\n:c"), ["boot", "bar"]);

@@ -296,6 +296,8 @@ fn versions() {
     let text = "imgset a b\nchain --quiet c";
     expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), text, &[(Warning, 2, 1), (Warning, 3, 7)]);
     expect(Rule::VersionDifference, &of(IpxeRelease::Master), text, &[]);
+    expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), "chain data:,a ||", &[(Warning, 2, 7)]);
+    expect(Rule::BadAddress, &of(IpxeRelease::Master), "chain data:,a ||", &[]);
     let boot = "kernel http://a/vmlinuz quiet\ninitrd http://a/i.img\nboot";
     expect(Rule::InitrdArgument, &old, boot, &[(Warning, 2, 8)]);
     expect(Rule::InitrdArgument, &of(IpxeRelease::V2_0_0), boot, &[(Note, 2, 8)]);

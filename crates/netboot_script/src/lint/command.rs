@@ -93,7 +93,7 @@ impl<'s, 't> Linter<'s, 't> {
         finding.word = (known.spec.since == IpxeRelease::Master).then(|| known.name.to_owned());
     }
 
-    fn newer(&self, what: &str, since: IpxeRelease) -> String {
+    pub(super) fn newer(&self, what: &str, since: IpxeRelease) -> String {
         let since = match since {
             IpxeRelease::Master => "after iPXE 2.0.0".to_owned(),
             since => format!("in iPXE {}", since.as_str()),

@@ -3,7 +3,7 @@
 use super::images::base_name;
 use super::{KnownCommand, Linter};
 use crate::address::{self, FetchAddress, Purpose, Scheme};
-use crate::commands::Availability;
+use crate::commands::{Availability, IpxeRelease};
 use crate::rule::{Rule, Severity};
 use crate::settings::distance;
 use crate::syntax::{ScriptWord, Span, expansions};
@@ -71,6 +71,13 @@ impl<'s, 't> Linter<'s, 't> {
             finding.severity = severity;
             finding.word = Some(word.text.clone().into_owned());
         };
+        if word.text.starts_with("data:") {
+            if self.target.ipxe < IpxeRelease::Master {
+                let message = self.newer("`data:`", IpxeRelease::Master);
+                self.report(Rule::VersionDifference, word.span, message, "use a newer iPXE, or a server");
+            }
+            return;
+        }
         let address = match FetchAddress::parse(&word.text) {
             Ok(address) => address,
             Err(wanted) => return bad(self, format!("wanted {wanted}"), "correct the address"),

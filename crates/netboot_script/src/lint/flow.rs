@@ -7,7 +7,7 @@ use super::{KnownCommand, Linter, asks, boots, fetches};
 use crate::rule::{Rule, Severity};
 
 /// Parts of labels that stand for what to do after a failure.
-const FAILURES: [&str; 4] = ["fail", "error", "abort", "retry"];
+const FAILURES: [&str; 3] = ["fail", "error", "abort"];
 
 /// What is around a command that can end the script.
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ impl Linter<'_, '_> {
                 continue;
             }
             let lower = label.text.to_ascii_lowercase();
-            let handler = FAILURES[..3].iter().any(|word| lower.contains(word)) && targets.contains(&&*label.text);
+            let handler = FAILURES.iter().any(|word| lower.contains(word)) && targets.contains(&&*label.text);
             let loads = script.lines[before].commands.iter().filter_map(|command| command.name()).any(fetches);
             let entry = items.contains(&&*label.text) && loads;
             let number = script.lines[before].number;

@@ -99,7 +99,7 @@ struct Linter<'s, 't> {
     known: Vec<KnownCommand<'s, 't>>,
     /// The lines of each label, by their indexes.
     labels: HashMap<&'s str, Vec<usize>>,
-    /// The words that the script compares with, has in menus, or sets.
+    /// The names of the settings that the script sets.
     set: BTreeSet<&'s str>,
     /// The constant beginnings of names that the script computes and sets.
     set_prefixes: BTreeSet<&'s str>,
