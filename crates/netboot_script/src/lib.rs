@@ -1,6 +1,6 @@
 //! Reads iPXE scripts as iPXE does, and finds errors before a machine runs them.
 //!
-//! This crate knows only scripts: no file and no site. [`syntax`] parses a text, and [`lint`] runs the
+//! This crate knows only scripts: no file and no site. [`syntax`] parses a text, and [`lint()`] runs the
 //! [rules](Rule) over it. The [`Review`] of a text contains its errors, and the features that it needs in a build.
 
 pub mod address;
