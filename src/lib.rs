@@ -25,6 +25,8 @@ pub mod reproduce;
 
 pub mod inspect;
 
+pub mod lint;
+
 pub mod release;
 
 pub mod html_page;

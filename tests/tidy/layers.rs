@@ -20,6 +20,7 @@ const LAYERS: &[&str] = &[
     "publish",
     "reproduce",
     "inspect",
+    "lint",
     "release",
     "html_page",
     "serve",

@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod deploy;
+mod lint;
 mod mirror;
 mod secure_boot;
 mod servers;
@@ -19,6 +20,7 @@ use netboot_loaders::printable::harmless;
 pub use self::arguments::*;
 pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
+pub use self::lint::LintArgs;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
 pub use self::secure_boot::{Keys, SecureBootCommand, Sign};
 pub use self::servers::*;
@@ -233,6 +235,17 @@ Examples:
   cargo xtask inspect dist/tftp/ipxe.efi
   cargo xtask inspect /srv/tftp/undionly.kpxe --manifest dist/tftp")]
     Inspect(Inspect),
+    /// Finds mistakes in iPXE scripts: in files, folders, loaders and trees, and on web servers
+    #[command(after_help = "Templates of Jinja, Go and ERB are read as they are. The comment
+`# lint: allow RULE reason` silences a rule for its line, or for the next one.
+
+Examples:
+  cargo xtask lint                                   embed-scripts/
+  cargo xtask lint boot.ipxe menus/ --deny warnings
+  cargo xtask lint --for bios --config https http://192.0.2.10/menu.ipxe
+  cargo xtask lint dist/tftp --sarif lint.sarif      what loaders have embedded
+  cargo xtask lint --lsp                             for an editor")]
+    Lint(LintArgs),
     /// Boots the loaders of a tree or tarball in virtual machines and reports which ones pass
     #[command(after_help = "Examples:
   cargo xtask boot-test --install-deps               on a fresh machine
@@ -377,6 +390,7 @@ impl XtaskCommand {
             Self::Docs(args) if args.man.is_some() => vec![of(Flag::Man, &args.man)],
             Self::Docs(args) => vec![of(Flag::Out, &args.out)],
             Self::BootTest(args) => vec![of(Flag::Report, &args.report)],
+            Self::Lint(args) => vec![of(Flag::Sarif, &args.sarif)],
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
@@ -437,8 +451,17 @@ mod tests {
         "git@h:S3CRET@x",
     ];
     /// Arguments that take addresses and texts, which are parsed later.
-    const TEXTS: [&str; 8] =
-        ["ipxe_url", "syslinux_archive", "against", "append", "ssh_options", "chain_to", "base_url", "stream_url"];
+    const TEXTS: [&str; 9] = [
+        "scripts",
+        "ipxe_url",
+        "syslinux_archive",
+        "against",
+        "append",
+        "ssh_options",
+        "chain_to",
+        "base_url",
+        "stream_url",
+    ];
 
     /// Returns all command lines that give `address` to one argument of `command`, with the argument's name.
     fn lines(command: &clap::Command, words: &[String], address: &str) -> Vec<(String, Vec<String>)> {

@@ -119,6 +119,7 @@ fn with(flag: Flag) -> &'static str {
         Flag::Relink => "link loaders with a slot that is large enough with `--relink`",
         Flag::Replace => "replace what is there with `--replace`",
         Flag::Report => "choose another folder with `--report`",
+        Flag::Sarif => "choose another file with `--sarif`",
         Flag::Scratch => "choose another folder with `--scratch`",
         Flag::SecureBootSet => "give its files, or their archive, with `--secure-boot-set`",
         Flag::Shim => "keep the shim of each release with `--shim`",

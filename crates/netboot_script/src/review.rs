@@ -1,233 +1,48 @@
-//! Checks of a script as iPXE reads it: its errors, and the features that it needs in a build.
+//! A script as a build judges it: its errors and warnings, and the features that it needs.
 
-use std::collections::HashSet;
-
-use crate::address::{self, FetchAddress, Purpose, Scheme};
 use crate::commands::{self, Availability};
-use crate::parse::{commands, is_flag, label, last_line, logical_lines, shows};
+use crate::finding::Finding;
+use crate::lint::{Feature, LintReport, lint};
+use crate::rule::{Rule, Severity};
+use crate::syntax::{ParsedScript, Templates};
+use crate::target::LintTarget;
 
-/// Maximum number of words in a line; more can overflow the stack of a BIOS loader.
-const MAX_WORDS: usize = 200;
-
-/// A flaw of a script.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Flaw {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// The message: what was found and what was wanted; with an `address`, the text that follows it.
-    pub message: String,
-    /// The suggested remedy.
-    pub remedy: String,
-    /// The address at fault, which was found, if `message` begins with what was wanted.
-    pub address: Option<String>,
-    /// The word that is not a command of iPXE 2.0.0, if that is the flaw.
-    pub unknown_command: Option<String>,
-}
-
-impl Flaw {
-    /// Returns the complete message. `show` formats the address, because it can contain a password.
-    pub fn text(&self, show: impl FnOnce(&str) -> String) -> String {
-        let Self { message, address, .. } = self;
-        address.as_deref().map_or_else(|| message.clone(), |address| format!("found `{}`, {message}", show(address)))
-    }
-}
-
-/// A command or protocol that not every build, or not every release of iPXE, supports.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Feature {
-    /// The line that uses it, counted from 1.
-    pub line: usize,
-    /// The command, or the prefix of an address.
-    pub name: String,
-    /// The builds that support it.
-    pub availability: Availability,
-}
-
-/// The result of checking a script.
+/// The result of checking a script that iPXE reads as it is.
 #[derive(Debug, Default)]
 pub struct Review {
-    /// Flaws in the order of their lines.
-    pub flaws: Vec<Flaw>,
+    /// The errors and warnings in the order of their lines.
+    pub findings: Vec<Finding>,
     /// Features that the script needs in a build.
     pub features: Vec<Feature>,
     /// The addresses that commands fetch from, each with its line.
     pub addresses: Vec<(usize, String)>,
-    /// Operators that iPXE treats as part of the adjacent word, each with its line.
-    pub glued: Vec<(usize, String)>,
 }
 
 impl Review {
-    /// Checks `text` as iPXE would read it.
+    /// Checks `text` as iPXE 2.0.0 would read it. What a build lacks is up to the features, and secrets are up to the
+    /// caller.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let mut review = Self::default();
-        review.frame(text);
-        let labels: HashSet<&str> = text.lines().filter_map(label).collect();
-        for (line, joined) in logical_lines(text) {
-            let words: Vec<&str> = joined.split_ascii_whitespace().collect();
-            if words.len() > MAX_WORDS {
-                let message = format!("has more than {MAX_WORDS} words, which can overflow a BIOS loader's stack");
-                review.flaw(line, message, "split the line");
-            }
-            for command in commands(&words) {
-                review.command(line, command, &labels);
-            }
-        }
-        review.flaws.sort();
-        review
-    }
-
-    fn flaw(&mut self, line: usize, message: impl Into<String>, remedy: &str) {
-        let (message, remedy) = (message.into(), remedy.into());
-        self.flaws.push(Flaw { line, message, remedy, address: None, unknown_command: None });
-    }
-
-    /// Checks how the script begins and ends.
-    fn frame(&mut self, text: &str) {
-        match text.strip_prefix("#!ipxe") {
-            Some(rest) if rest.starts_with(|c: char| c.is_ascii_whitespace()) => {}
-            _ => self.flaw(
-                1,
-                "does not begin with `#!ipxe`, so iPXE would not take it for a script",
-                "make `#!ipxe` the first line",
-            ),
-        }
-        if let Some(offset) = text.find('\0') {
-            self.flaw(1 + text[..offset].matches('\n').count(), "contains a NUL byte", "remove it");
-        }
-        if text.trim_end_matches(['\n', '\r']).ends_with('\\') {
-            let remedy = "finish the command or remove the backslash";
-            self.flaw(last_line(text), "ends in a backslash, which iPXE refuses", remedy);
-        }
-    }
-
-    fn command(&mut self, line: usize, words: &[&str], labels: &HashSet<&str>) {
-        // Values that iPXE computes cannot be checked.
-        let plain = |word: &&&str| !word.contains("${");
-        let name = words.first().filter(plain);
-        if let Some(name) = name {
-            match commands::availability(name) {
-                None => self.flaws.push(Flaw {
-                    line,
-                    message: format!("`{name}` is not a command of iPXE"),
-                    remedy: "see https://ipxe.org/cmd for the commands".to_owned(),
-                    address: None,
-                    unknown_command: Some((*name).to_owned()),
-                }),
-                Some(availability) => self.feature(line, name, availability),
+        let script = ParsedScript::parse(text, Templates::None);
+        let LintReport { mut findings, mut features, addresses } = lint(&script, &LintTarget::default());
+        let of_caller = |rule| matches!(rule, Rule::MissingFeature | Rule::SecretInScript);
+        findings.retain(|finding| finding.severity < Severity::Note && !of_caller(finding.rule));
+        for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::VersionDifference) {
+            // A command of a later version is one that this version does not have.
+            if let Some(command) = &finding.word {
+                finding.message = format!("`{command}` is not a command of iPXE");
+                "see https://ipxe.org/cmd for the commands".clone_into(&mut finding.remedy);
+                (finding.rule, finding.severity) = (Rule::UnknownCommand, Severity::Error);
             }
         }
-        let target = words.get(1).filter(|_| name == Some(&"goto")).filter(plain);
-        if let Some(target) = target.filter(|target| !labels.contains(*target)) {
-            let message = format!("jumps to the label `{target}`, which does not exist");
-            self.flaw(line, message, "add the label as `:name` on a line of its own");
-        }
-        if !name.is_some_and(|name| shows(name)) {
-            for word in words.iter().filter(|word| is_glued(word)) {
-                self.glued.push((line, (*word).to_owned()));
-            }
-            self.fetched(line, words);
-        }
+        features.sort_by_key(|feature| feature.line);
+        Self { findings, features, addresses }
     }
 
-    /// Checks the addresses in the command `words`: those that it fetches from, and any others.
-    fn fetched(&mut self, line: usize, words: &[&str]) {
-        let name = words.first().copied().unwrap_or_default();
-        let Some(purpose) = purpose(name) else {
-            // A fast check first, because few of the many words are addresses.
-            let marked = |word: &&&str| memchr::memmem::find(word.as_bytes(), b"://").is_some();
-            let known = |word: &&&str| address::split_scheme(word).0.and_then(Scheme::of).is_some();
-            for word in words.iter().skip(1).filter(marked).filter(known) {
-                self.address(line, word, None);
-            }
-            return;
-        };
-        let own: Vec<&str> = positional(words).collect();
-        // Further words are arguments of the fetched file, not addresses.
-        let several = purpose == Purpose::Disks || name == "imgverify";
-        for word in own.iter().take(if several { own.len() } else { 1 }) {
-            self.addresses.push((line, (*word).to_owned()));
-            self.address(line, word, Some(purpose));
-        }
+    /// Returns the errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
     }
-
-    /// Checks the address `word`, which must be suitable for `purpose`.
-    fn address(&mut self, line: usize, word: &str, purpose: Option<Purpose>) {
-        let mut flaw = |message: String, remedy: &str| {
-            let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
-            self.flaws.push(Flaw { line, message, remedy, address, unknown_command: None });
-        };
-        let address = match FetchAddress::parse(word) {
-            Ok(address) => address,
-            Err(wanted) => return flaw(format!("wanted {wanted}"), "correct the address"),
-        };
-        let Some(scheme) = address.scheme else {
-            if address::lacks_scheme(word) {
-                flaw(format!("wanted an address that begins with {}", Scheme::known()), "write `http://` before it");
-            }
-            return;
-        };
-        let Some(scheme) = Scheme::of(scheme) else {
-            return flaw(
-                format!("wanted an address that begins with {}", Scheme::known()),
-                "correct the beginning of the address",
-            );
-        };
-        if (purpose, scheme.purpose) == (Some(Purpose::Files), Purpose::Disks) {
-            return flaw("a disk and not a file".to_owned(), "use `sanboot` or `sanhook` for it");
-        }
-        if address.leads_nowhere() {
-            return flaw("wanted the address of another machine: a loader is no server".to_owned(), "name the server");
-        }
-        self.feature(line, &scheme.prefix(), scheme.availability);
-        if let Some(host) = address.ipv6() {
-            self.feature(line, host, address::IPV6);
-        }
-    }
-
-    fn feature(&mut self, line: usize, name: &str, availability: Availability) {
-        if availability != Availability::Always || commands::since(name).is_some() {
-            self.features.push(Feature { line, name: name.to_owned(), availability });
-        }
-    }
-}
-
-/// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.
-fn purpose(name: &str) -> Option<Purpose> {
-    match name {
-        "boot" | "chain" | "imgexec" | "imgextract" | "imgfetch" | "imgload" | "imgselect" | "imgverify" | "initrd"
-        | "kernel" | "module" | "shim" => Some(Purpose::Files),
-        "sanboot" | "sanhook" => Some(Purpose::Disks),
-        _ => None,
-    }
-}
-
-/// Returns the words of a command after its options.
-fn positional<'a>(command: &'a [&str]) -> impl Iterator<Item = &'a str> {
-    let mut words = command.iter().skip(1).copied().peekable();
-    while let Some(word) = words.next_if(|word| word.starts_with('-')) {
-        if word == "--" {
-            break;
-        }
-        if !is_flag(word) {
-            words.next();
-        }
-    }
-    words
-}
-
-/// Checks whether `word` contains an operator, which iPXE treats as part of the word.
-fn is_glued(word: &str) -> bool {
-    if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
-        return false;
-    }
-    let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));
-    // Addresses and kernel arguments can contain operators in the middle.
-    let value = word.contains("://") || word.contains('=');
-    let operators = |c: char| "&|".contains(c);
-    let ends = word.ends_with("&&") || word.ends_with("||") || word.starts_with("&&") || word.starts_with("||");
-    let more = !word.chars().all(operators);
-    more && (ends || (inside && !value) || (word.ends_with(';') && !value))
 }
 
 impl Feature {
@@ -245,8 +60,8 @@ mod tests {
     use crate::commands::BuildKind;
 
     fn flaws(text: &str) -> String {
-        let flaws = Review::of(text).flaws;
-        let lines = flaws.iter().map(|flaw| format!("{}: {}; {}", flaw.line, flaw.text(str::to_owned), flaw.remedy));
+        let review = Review::of(text);
+        let lines = review.errors().map(|flaw| format!("{}: {}; {}", flaw.line, flaw.text(str::to_owned), flaw.remedy));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -259,9 +74,15 @@ mod tests {
         };
         for (text, message) in [
             ("", no_script.to_owned()),
-            ("\n#!ipxe\n", no_script.to_owned()),
+            (
+                "\n#!ipxe\n",
+                no_script.replace("does not begin with `#!ipxe`", "begins with a blank or an empty line before `#!ipxe`"),
+            ),
             ("#!ipxeshell\n", no_script.to_owned()),
-            ("#!ipxe\nshell\0\n", no_command(2, "shell\0") + "\n2: contains a NUL byte; remove it"),
+            (
+                "#!ipxe\nshell\0\n",
+                no_command(2, "shell\0").replace("see", "write `shell`, or see") + "\n2: contains a NUL byte; remove it",
+            ),
             (
                 "#!ipxe\nshell \\\n",
                 "2: ends in a backslash, which iPXE refuses; finish the command or remove the backslash".into(),
@@ -269,7 +90,7 @@ mod tests {
             ("#!ipxe\ndhcp || wget x\n", no_command(2, "wget")),
             (
                 "#!ipxe\ndhcp || goto fial\n:fail\nshell\n",
-                "2: jumps to the label `fial`, which does not exist; add the label as `:name` on a line of its own"
+                "2: jumps to the label `fial`, which does not exist; write `goto fail`, or add the label as `:name` on a line of its own"
                     .into(),
             ),
         ] {
@@ -311,7 +132,7 @@ mod tests {
         let review = Review::of("#!ipxe\niflinkwait net0 || dhcp\nusbscan x\nimgset y z\n");
         let features: Vec<_> = review.features.iter().map(|it| (it.line, it.name.as_str())).collect();
         assert_eq!(features, [(2, "iflinkwait"), (3, "usbscan")]);
-        let unknown: Vec<_> = review.flaws.iter().map(|flaw| (flaw.line, flaw.unknown_command.as_deref())).collect();
+        let unknown: Vec<_> = review.errors().map(|flaw| (flaw.line, flaw.unknown_command())).collect();
         assert_eq!(unknown, [(4, Some("imgset"))]);
     }
 
@@ -336,8 +157,9 @@ mod tests {
             ("chain iscsi:192.0.2.1::::x", "found `iscsi:192.0.2.1::::x`, a disk and not a file"),
             ("sanhook nope://x", "found `nope://x`, wanted an address that begins with"),
         ] {
-            let found = Review::of(&format!("#!ipxe\n{bad}\n")).flaws;
-            assert!(found[0].text(str::to_owned).starts_with(message), "{found:?}");
+            let review = Review::of(&format!("#!ipxe\n{bad}\n"));
+            let found = review.errors().next().unwrap();
+            assert!(found.text(str::to_owned).starts_with(message), "{found:?}");
         }
         let review = Review::of("#!ipxe\nchain https://[2001:db8::1]/ || initrd nfs://a/b\nchain file:/a\n");
         let needs: Vec<_> = review.features.iter().map(|it| (it.line, it.name.as_str())).collect();
@@ -346,7 +168,11 @@ mod tests {
 
     #[test]
     fn an_operator_without_blanks_around_it_is_none() {
-        let glued = |text: &str| Review::of(&format!("#!ipxe\n{text}\n")).glued;
+        let glued = |text: &str| -> Vec<(usize, String)> {
+            let review = Review::of(&format!("#!ipxe\n{text}\n"));
+            let glued = review.findings.into_iter().filter(|finding| finding.rule == Rule::GluedOperator);
+            glued.map(|finding| (finding.line, finding.word.unwrap())).collect()
+        };
         assert_eq!(glued("dhcp net0&& goto a || goto b"), [(2, "net0&&".into())]);
         assert_eq!(glued("dhcp || chain x ||shell"), [(2, "||shell".into())]);
         assert_eq!(glued("dhcp net0&&chain x"), [(2, "net0&&chain".into())]);

@@ -53,10 +53,12 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
     if let Some(folder) = &args.man {
         return man(&absolute(folder)?, host);
     }
-    let page = host.project.commands_page();
-    let text = commands_page(cli::published());
-    if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
-        fs::write_atomic(&page, text.as_bytes())?;
+    let pages =
+        [(host.project.commands_page(), commands_page(cli::published())), (host.project.lint_page(), lint_page())];
+    for (page, text) in pages {
+        if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
+            fs::write_atomic(&page, text.as_bytes())?;
+        }
     }
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_book()), absolute)?;
     check_place(&folder).map_err(|failure| failure.help(Flag::Out))?;
@@ -339,6 +341,17 @@ fn commands_page(mut command: clap::Command) -> String {
     text
 }
 
+/// Returns the page of the book about the rules for scripts.
+fn lint_page() -> String {
+    let mut text = "# Rules for iPXE scripts\n\n<!-- `cargo xtask docs` writes this page. -->\n\nWhat `cargo xtask lint` \
+                    finds, rule by rule: what iPXE does with such a script, and what to do. The build checks each\nscript \
+                    that it embeds or publishes by the same rules: errors stop it, warnings are shown.\n[Check iPXE \
+                    scripts](../how-to/lint-scripts.md) shows how to run it and how to silence a rule.\n\n"
+        .to_owned();
+    text += &netboot_script::reference();
+    text
+}
+
 /// Returns `arguments` as a table; nothing where there are none.
 fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
     let row = |argument: &clap::Arg| {
@@ -427,6 +440,13 @@ mod tests {
         let page = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/commands.md");
         let text = std::fs::read_to_string(page).unwrap();
         assert!(text == commands_page(cli::published()), "`cargo xtask docs` writes it again");
+    }
+
+    #[test]
+    fn the_page_of_the_rules_is_as_docs_writes_it() {
+        let page = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/lint.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        assert!(text == lint_page(), "`cargo xtask docs` writes it again");
     }
 
     /// What a block of commands needs, as its info string says.

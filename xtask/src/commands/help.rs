@@ -16,13 +16,15 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 50] = pages![
+const PAGES: [(&str, &str); 53] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
     "tutorials/secure-boot",
     "how-to/install",
     "how-to/own-script",
+    "how-to/lint-scripts",
+    "how-to/lint-in-editors",
     "how-to/many-sites",
     "how-to/https-own-ca",
     "how-to/secure-boot",
@@ -58,6 +60,7 @@ const PAGES: [(&str, &str); 50] = pages![
     "reference/json-events",
     "reference/loaders",
     "reference/ipxe-features",
+    "reference/lint",
     "concepts/network-boot",
     "concepts/stamping",
     "concepts/reproducibility",

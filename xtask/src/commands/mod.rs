@@ -18,6 +18,7 @@ mod help;
 mod ignition;
 mod inspect;
 mod install;
+mod lint;
 mod linters;
 mod mirror;
 mod prepare;
@@ -65,6 +66,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Recipe(args) => recipe::run(&args, host),
         XtaskCommand::Release(args) => release::run(&args, host),
         XtaskCommand::Reproduce(args) => reproduce::run(&args, host),
+        XtaskCommand::Lint(args) => lint::run(&args, host),
         XtaskCommand::BootTest(args) => boot_test::run(&args, host),
         XtaskCommand::SecureBoot { what } => secure_boot::run(&what, host),
         XtaskCommand::Deploy(args) => deploy::run(&args, host),

@@ -309,7 +309,7 @@ fn a_mistake_of_many_sites_is_told_once() {
     shows!(project.write("embed-scripts/url.ipxe", script), plan(&project), @r"
     exit code 3, stderr:
     error: embed-scripts/url.ipxe:2: `chian` is not a command of iPXE
-      hint: see https://ipxe.org/cmd for the commands
+      hint: write `chain`, or see https://ipxe.org/cmd for the commands
     embed-scripts/url.ipxe:3: undefined value: `boot_ulr` is undefined, for the site `s0` at embed-scripts/racks.csv:2 and 999 others
       hint: set it under `vars`, or in a column of the inventory; known here: `site`, `boot_url`, `cmd`
     embed-scripts/url.ipxe:4: `wget` is not a command of iPXE, for the site `s1` at embed-scripts/racks.csv:3 and 499 others
@@ -326,7 +326,8 @@ fn a_mistake_of_many_sites_is_told_once() {
 
 fn an_address_that_no_script_uses() {
     let project = project("");
-    project.write("embed-scripts/maybe.ipxe", "#!ipxe\n{% if url is defined %}\nchain {{ url }}\n{% endif %}\nshell\n");
+    project
+        .write("embed-scripts/maybe.ipxe", "#!ipxe\n{% if url is defined %}\nchain {{ url }} ||\n{% endif %}\nshell\n");
     project.write("racks.csv", "name,boot_url,asset\na,http://192.0.2.1/a,A-1\nb,http://192.0.2.1/b,\n");
     let csv = project.path("racks.csv");
     let rows = project.build_arguments(&["--plan", "--sites", csv.as_str()]);

@@ -15,6 +15,8 @@ mod inspect;
 mod interrupt;
 mod inventory;
 mod limits;
+mod lint;
+mod lint_server;
 mod mirror;
 mod network;
 mod programs;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
             interrupt::tests(),
             inventory::tests(),
             limits::tests(),
+            lint::tests(),
+            lint_server::tests(),
             limits::config::tests(),
             limits::programs::tests(),
             mirror::tests(),

@@ -109,6 +109,8 @@ closed_set! {
         ClosedNetwork = "closed-network",
         /// Files in the way of a deployment.
         Deploy = "how-to/deploy",
+        /// Rules for iPXE scripts.
+        Lint = "reference/lint",
         /// Versions of a mirror.
         Mirror = "how-to/mirror",
         /// Inputs that differ from their pins.
@@ -163,6 +165,8 @@ closed_set! {
         Report = "report",
         /// Folder of measurements.
         Scratch = "scratch",
+        /// File of findings.
+        Sarif = "sarif",
         /// iPXE's signed set.
         SecureBootSet = "secure-boot-set",
         /// Keeps the shim of a mirrored release.

@@ -161,6 +161,12 @@ impl ProjectPaths {
         self.book().join("src/reference/commands.md")
     }
 
+    /// Returns the page of the book about the rules for scripts.
+    #[must_use]
+    pub fn lint_page(&self) -> Utf8PathBuf {
+        self.book().join("src/reference/lint.md")
+    }
+
     /// Returns the default folder of the rendered book.
     #[must_use]
     pub fn default_book(&self) -> Utf8PathBuf {

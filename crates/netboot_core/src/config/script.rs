@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
 use netboot_script::address::{self, Scheme};
-use netboot_script::parse::last_line;
-use netboot_script::{Availability, Feature, Review};
+use netboot_script::{Availability, Feature, Finding, Review, Rule, Severity};
 
 use super::pins::{IpxePin, NEWEST_KNOWN};
 use super::template::{self, Rendered, ScriptFlaw, Template, Vars};
@@ -98,7 +97,7 @@ impl Script {
         match fitting {
             Some(size) if flaws.is_empty() && values.is_empty() => Ok((Self::new(template, vars, text, size), notes)),
             _ => Err(Flaws {
-                last_line: last_line(&text),
+                last_line: text.lines().count().max(1),
                 too_long: fitting.is_none().then_some(TooLong { needed, slot: size }),
                 flaws,
                 values,
@@ -148,8 +147,8 @@ pub struct ScriptNotes {
     pub features: Vec<Feature>,
     /// Commands that no known iPXE has, each with its line.
     pub unknown: Vec<(usize, String)>,
-    /// Operators that iPXE treats as part of the adjacent word, each with its line.
-    pub glued: Vec<(usize, String)>,
+    /// What probably does not do what its author wants.
+    pub warnings: Vec<Finding>,
     /// Secrets that would be published with the script, each with the variable that contains it, if any does.
     pub secrets: Vec<(Secret, Option<String>)>,
 }
@@ -165,7 +164,9 @@ struct Judged {
 /// Checks a script that was `rendered` from `template` with `vars`, and attributes each flaw to the script or to a
 /// variable. Unknown commands become notes if the script may have them.
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered, unknown_commands: bool) -> Judged {
-    let Review { flaws, features, addresses, glued } = Review::of(&rendered.text);
+    let Review { findings, features, addresses } = Review::of(&rendered.text);
+    let (flaws, warnings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
     let mut names = HashMap::new();
     vars.all().into_iter().for_each(|(name, value)| {
@@ -180,13 +181,17 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered, unknown_commands
     };
     let secrets = secrets.into_iter().map(attributed).collect();
     let (unknown, flaws): (Vec<_>, Vec<_>) =
-        flaws.into_iter().partition(|flaw| unknown_commands && flaw.unknown_command.is_some());
-    let unknown = unknown.into_iter().filter_map(|flaw| Some((flaw.line, flaw.unknown_command?))).collect();
-    let mut judged = Judged { notes: ScriptNotes { features, unknown, glued, secrets }, ..Judged::default() };
+        flaws.into_iter().partition(|flaw| unknown_commands && flaw.unknown_command().is_some());
+    let unknown = unknown.iter().filter_map(|flaw| Some((flaw.line, flaw.unknown_command()?.to_owned()))).collect();
+    // A later version can have what 2.0.0 lacks.
+    let new = |warning: &Finding| unknown_commands && warning.rule == Rule::VersionDifference;
+    let warnings = warnings.into_iter().filter(|warning| !new(warning)).collect();
+    let mut judged = Judged { notes: ScriptNotes { features, unknown, warnings, secrets }, ..Judged::default() };
     for flaw in flaws {
         let message = flaw.text(secrets::shown);
+        let variable = flaw.address().and_then(|address| origin.of_address(address));
         let (line, remedy) = (flaw.line, flaw.remedy);
-        match flaw.address.and_then(|address| origin.of_address(&address)) {
+        match variable {
             Some(variable) => judged.values.push(BadValue { variable, message, remedy }),
             None => judged.flaws.push(ScriptFlaw { line, message, remedy, of_site: false }),
         }

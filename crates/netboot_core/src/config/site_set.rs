@@ -16,6 +16,7 @@ use super::site::Site;
 use super::template::{self, ScriptFlaw, Template, Vars};
 use super::toml::{Located, Table};
 use crate::base::diagnostic::{Diagnostic, Flag, Location, MAX_FINDINGS};
+use crate::base::secrets;
 use crate::stamp::slot::{SlotSize, TooLong};
 
 /// The sites read so far, with their diagnostics.
@@ -97,7 +98,10 @@ impl SiteSet {
         match Script::check(&setup.template, name, &vars, rules) {
             Ok((script, notes)) => {
                 let file = &setup.template.file;
-                notes.glued.iter().for_each(|(line, word)| self.warn(glued(file, *line, word)));
+                for warning in notes.warnings {
+                    let location = Location::line(file, warning.line);
+                    self.warn(location.finding(warning.text(secrets::shown), warning.remedy));
+                }
                 for (line, command) in &notes.unknown {
                     self.warn(script::unknown(command, &self.pin, &Location::line(file, *line)));
                 }
@@ -250,15 +254,6 @@ fn unused(location: &Location) -> Diagnostic {
     location.finding(
         "no script uses this address, so no loader goes there",
         "name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`",
-    )
-}
-
-/// Returns the warning about the operator inside `word` in `line` of the script `file`.
-fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
-    let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
-    Location::line(file, line).finding(
-        format!("`{word}` is one word to iPXE, which takes `{operator}` for an operator only between spaces"),
-        format!("write spaces around `{operator}`"),
     )
 }
 

@@ -286,7 +286,7 @@ mod tests {
                     match Script::check(&template, Some("rack-1"), &vars, rules) {
                         Ok((_, notes)) => {
                             let always = notes.features.iter().all(|it| it.availability == Availability::Always);
-                            assert!(always && notes.glued.is_empty(), "{path}: in a default build");
+                            assert!(always && notes.warnings.is_empty(), "{path}: in a default build");
                         }
                         Err(flaws) => assert!(path == "url.ipxe" && vars.common.is_empty(), "{path}: {flaws:?}"),
                     }

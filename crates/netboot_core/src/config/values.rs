@@ -7,7 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use netboot_script::parse;
+use netboot_script::CommandSpec;
+use netboot_script::syntax::{ParsedScript, Templates};
 
 use crate::base::quote::is_control;
 use crate::base::secrets;
@@ -118,7 +119,8 @@ impl<'t> Parts<'t> {
     fn of(script: &'t str, marks: &'t str) -> Self {
         let words = marks.replace([BEGIN, END], "");
         let own = format!("{MARK}:");
-        let own_labels = parse::logical_lines(&words).map(|(_, line)| line.trim_start().to_owned());
+        let parsed = ParsedScript::parse(&words, Templates::None);
+        let own_labels = parsed.lines.iter().map(|line| parsed.logical_text(line).trim_start().to_owned());
         Self {
             script,
             marks,
@@ -232,11 +234,9 @@ fn apart(before: &str, own: &str, after: &str) -> Option<String> {
 
 /// Splits `script` into commands as lists of words.
 fn commands(script: &str) -> impl Iterator<Item = Vec<String>> {
-    parse::logical_lines(script).flat_map(|(_, line)| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let commands = parse::commands(&words).map(|words| words.iter().map(|word| (*word).to_owned()).collect());
-        commands.collect::<Vec<Vec<String>>>()
-    })
+    let parsed = ParsedScript::parse(script, Templates::None);
+    let commands = parsed.lines.into_iter().flat_map(|line| line.commands);
+    commands.map(|command| command.words.into_iter().map(|word| word.text.into_owned()).collect())
 }
 
 fn begins_word(script: &str, start: &str) -> bool {
@@ -249,7 +249,7 @@ fn ends_line(script: &str, end: &str) -> bool {
 
 /// Checks whether `command` prints its words, so that their number does not matter.
 fn shows(command: &[String]) -> bool {
-    command.first().is_some_and(|name| parse::shows(name))
+    command.first().is_some_and(|name| netboot_script::shows(name))
 }
 
 /// Checks whether `words` occur consecutively in `command`, even if script text directly adjoins the first or last
@@ -267,6 +267,7 @@ fn has(command: &[String], words: &[&str]) -> bool {
 
 /// Returns the options of a marked `command` that values contribute to, each from its mark on.
 fn options(command: &[String]) -> Vec<String> {
+    let spec = command.first().and_then(|name| CommandSpec::of(name));
     let mut options = Vec::new();
     let mut before: Option<String> = None;
     for word in command.iter().skip(1) {
@@ -275,7 +276,8 @@ fn options(command: &[String]) -> Vec<String> {
         options.extend(marks.map(|(at, _)| word[at..].to_owned()));
         let word = word.replace(MARK, "");
         // The word after an option can be its value.
-        let is_value = before.is_some_and(|before| before.starts_with('-') && !parse::is_flag(&before));
+        let takes_next = |option: &str| spec.map_or(!option.contains('='), |spec| spec.takes_next(option));
+        let is_value = before.is_some_and(|before| before.starts_with('-') && takes_next(&before));
         if word == "--" || !(is_value || word.starts_with('-')) {
             break;
         }

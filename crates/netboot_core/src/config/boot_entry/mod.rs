@@ -384,8 +384,8 @@ impl BootEntry {
 
     /// Returns the entry if iPXE accepts its script, and reports the script's flaws otherwise.
     fn review(self, location: &Location, table: &Table<'_>) -> Option<Self> {
-        let flaws = Review::of(&self.script()).flaws;
-        for flaw in &flaws {
+        let review = Review::of(&self.script());
+        for flaw in review.errors() {
             table.report(location.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
         }
         let longest = Platform::ALL.into_iter().filter_map(|platform| self.files(platform, MirrorPaths::CURRENT));
@@ -395,7 +395,7 @@ impl BootEntry {
                 format!("has a command line of {longest} bytes, wanted at most {MAX_ARGUMENTS}, which a kernel reads");
             table.report(location.finding(message, "shorten addresses and arguments, or take fewer RAM disks"));
         }
-        flaws.is_empty().then_some(self)
+        review.errors().next().is_none().then_some(self)
     }
 
     /// Returns what machines of `platform` boot, if there is anything for them.

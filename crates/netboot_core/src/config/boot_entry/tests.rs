@@ -6,6 +6,13 @@ use crate::config::toml::TomlFile;
 fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
     TomlFile::new("sites.toml".into(), text)
         .read(|root| Some(read(root).boot))
+        .inspect(|entries| {
+            // What is written for machines is as good as what the linter wants of others.
+            for entry in entries {
+                let script = entry.script();
+                assert_eq!(netboot_script::Review::of(&script).findings, [], "{script}");
+            }
+        })
         .map_err(|findings| crate::base::diagnostic::told(&findings))
 }
 

@@ -1,7 +1,11 @@
-//! The commands of iPXE v2.0.0, the build options that they need, and the releases that lack some of them.
+//! The commands of iPXE, their options, the build options that they need, and the releases that lack some of them.
 //!
-//! Source: `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit; the `struct command`
-//! entries of v1.21.1 and v1.20.1.
+//! Source of the availability: `src/config/general.h` of iPXE v2.0.0 at the pinned commit. v1.20.1 has the commands of
+//! v1.21.1.
+
+mod table;
+
+pub use self::table::COMMANDS;
 
 /// A kind of build, as far as builds differ in what they have by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,145 +56,112 @@ impl Availability {
 /// The prefix of addresses that need a protocol which BIOS builds leave out.
 pub const HTTPS: &str = "https://";
 
-/// The commands (and one protocol) that depend on a macro which not every build defines.
-const CONDITIONAL: &[(&str, Availability)] = &[
-    ("certfree", Availability::EfiOnly("CERT_CMD")),
-    ("certstat", Availability::EfiOnly("CERT_CMD")),
-    ("certstore", Availability::EfiOnly("CERT_CMD")),
-    ("colour", Availability::EfiOnly("CONSOLE_CMD")),
-    ("console", Availability::EfiOnly("CONSOLE_CMD")),
-    ("cpair", Availability::EfiOnly("CONSOLE_CMD")),
-    ("md5sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("ntp", Availability::EfiOnly("NTP_CMD")),
-    ("param", Availability::EfiOnly("PARAM_CMD")),
-    ("params", Availability::EfiOnly("PARAM_CMD")),
-    ("pciscan", Availability::EfiOnly("PCI_CMD")),
-    ("sha1sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("sha224sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("sha256sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("sha384sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("sha512sum", Availability::EfiOnly("DIGEST_CMD")),
-    ("usbscan", Availability::EfiOnly("USB_CMD")),
-    ("vcreate", Availability::EfiOnly("VLAN_CMD")),
-    ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
-    (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
-    // Linked together with the Fibre Channel protocol, which no driver brings in.
-    ("fcels", Availability::OnRequest("NET_PROTO_FCOE")),
-    ("fcstat", Availability::OnRequest("NET_PROTO_FCOE")),
-    ("cpuid", Availability::X86Only("CPUID_CMD")),
-    // For CPUs that describe their hardware in a device tree.
-    ("fdt", Availability::OtherThanX86("FDT_CMD")),
-    ("gdbstub", Availability::OnRequest("GDBSERIAL")),
-    ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
-    // Linked together with a compressed image type.
-    ("imgextract", Availability::Arm64Only("IMAGE_GZIP")),
-    ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
-    ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),
-    ("imgverify", Availability::OnRequest("IMAGE_TRUST_CMD")),
-    ("ipstat", Availability::OnRequest("IPSTAT_CMD")),
-    ("lotest", Availability::OnRequest("LOTEST_CMD")),
-    ("md4sum", Availability::OnRequest("CRYPTO_DIGEST_MD4")),
-    ("nslookup", Availability::OnRequest("NSLOOKUP_CMD")),
-    ("nstat", Availability::OnRequest("NEIGHBOUR_CMD")),
-    ("ping", Availability::OnRequest("PING_CMD")),
-    ("profstat", Availability::OnRequest("PROFSTAT_CMD")),
-    ("startpxe", Availability::OnRequest("PXE_CMD")),
-    ("stoppxe", Availability::OnRequest("PXE_CMD")),
-    ("time", Availability::OnRequest("TIME_CMD")),
-];
-
-/// All other commands, sorted.
-const ALWAYS: &[&str] = &[
-    "autoboot",
-    "boot",
-    "chain",
-    "choose",
-    "clear",
-    "config",
-    "dhcp",
-    "echo",
-    "exit",
-    "form",
-    "goto",
-    "help",
-    "ibstat",
-    "ifclose",
-    "ifconf",
-    "iflinkwait",
-    "ifopen",
-    "ifstat",
-    "imgargs",
-    "imgexec",
-    "imgfetch",
-    "imgfree",
-    "imgload",
-    "imgselect",
-    "imgstat",
-    "inc",
-    "initrd",
-    "iseq",
-    "isset",
-    "item",
-    "iwlist",
-    "iwstat",
-    "kernel",
-    "login",
-    "menu",
-    "module",
-    "poweroff",
-    "present",
-    "prompt",
-    "pxebs",
-    "read",
-    "reboot",
-    "route",
-    "sanboot",
-    "sanhook",
-    "sanunhook",
-    "set",
-    "shell",
-    "shim",
-    "show",
-    "sleep",
-    "sync",
-];
-
-/// The commands that v2.0.0 has and v1.21.1 does not, sorted. v1.20.1 and v1.21.1 have the same commands.
-const NEW_IN_2_0_0: &[&str] = &[
-    "fdt",
-    "form",
-    "iflinkwait",
-    "imgdecrypt",
-    "imgextract",
-    "imgmem",
-    "md4sum",
-    "present",
-    "sha224sum",
-    "sha256sum",
-    "sha384sum",
-    "sha512sum",
-    "shim",
-    "usbscan",
-];
-
-/// Returns the release that introduced `command`; `None` if 1.20.1 has it, or if iPXE has no such command.
-#[must_use]
-pub fn since(command: &str) -> Option<&'static str> {
-    NEW_IN_2_0_0.binary_search(&command).is_ok().then_some("2.0.0")
+/// A release of iPXE, or its newest known commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum IpxeRelease {
+    /// Release 1.21.1.
+    V1_21_1,
+    /// Release 2.0.0.
+    #[default]
+    V2_0_0,
+    /// The branch `master` at 0ab2277c4.
+    Master,
 }
 
-/// Returns the availability of `command`; `None` if iPXE has no such command.
+impl IpxeRelease {
+    /// All releases, from the oldest on.
+    pub const ALL: [Self; 3] = [Self::V1_21_1, Self::V2_0_0, Self::Master];
+
+    /// Returns the version as people write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_21_1 => "1.21.1",
+            Self::V2_0_0 => "2.0.0",
+            Self::Master => "master",
+        }
+    }
+}
+
+/// A command of iPXE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// The name.
+    pub name: &'static str,
+    /// The builds that have it.
+    pub availability: Availability,
+    /// The release that introduced it; 1.21.1 for older ones.
+    pub since: IpxeRelease,
+    /// The minimum number of words besides options.
+    pub min: usize,
+    /// The maximum number of words besides options.
+    pub max: usize,
+    /// The options.
+    pub options: &'static [OptionSpec],
+    /// What it does, as the end of the sentence "it ...".
+    pub summary: &'static str,
+}
+
+/// An option of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The long name.
+    pub long: &'static str,
+    /// The short name.
+    pub short: char,
+    /// The kind of its value.
+    pub value: OptionValue,
+    /// The release that introduced it; 1.21.1 for older ones.
+    pub since: IpxeRelease,
+}
+
+/// The kind of an option's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionValue {
+    /// No value.
+    Flag,
+    /// A word.
+    Text,
+    /// A whole number.
+    Number,
+    /// A time in milliseconds.
+    Milliseconds,
+    /// A key: one character, or a number.
+    Key,
+}
+
+impl CommandSpec {
+    /// Finds the command called `name` in any known version of iPXE.
+    #[must_use]
+    pub fn of(name: &str) -> Option<&'static Self> {
+        COMMANDS.binary_search_by(|command| command.name.cmp(name)).ok().map(|index| &COMMANDS[index])
+    }
+}
+
+/// Returns the release that introduced `command`; `None` if 1.21.1 has it, or if iPXE 2.0.0 has no such command.
+#[must_use]
+pub fn since(command: &str) -> Option<&'static str> {
+    let since = CommandSpec::of(command)?.since;
+    (since == IpxeRelease::V2_0_0).then(|| since.as_str())
+}
+
+/// Returns the availability of `command`, or of the protocol [`HTTPS`]; `None` if iPXE 2.0.0 has no such command.
 #[must_use]
 pub fn availability(command: &str) -> Option<Availability> {
-    if ALWAYS.binary_search(&command).is_ok() {
-        return Some(Availability::Always);
+    if command == HTTPS {
+        return Some(Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS"));
     }
-    CONDITIONAL.iter().find(|(name, _)| *name == command).map(|(_, availability)| *availability)
+    CommandSpec::of(command).filter(|spec| spec.since <= IpxeRelease::V2_0_0).map(|spec| spec.availability)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The commands of iPXE 2.0.0.
+    fn known() -> impl Iterator<Item = &'static CommandSpec> {
+        COMMANDS.iter().filter(|command| command.since <= IpxeRelease::V2_0_0)
+    }
 
     #[test]
     fn a_bios_build_lacks_what_an_efi_build_has() {
@@ -200,12 +171,11 @@ mod tests {
         assert_eq!(availability("ping").unwrap().missing(BuildKind::EfiX86), Some("PING_CMD"));
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
-        assert!(ALWAYS.is_sorted());
+        assert!(COMMANDS.is_sorted_by_key(|command| command.name));
     }
 
     #[test]
     fn a_command_of_2_0_0_alone_has_its_release() {
-        assert!(NEW_IN_2_0_0.is_sorted() && NEW_IN_2_0_0.iter().all(|name| availability(name).is_some()));
         assert_eq!((since("iflinkwait"), since("sha256sum")), (Some("2.0.0"), Some("2.0.0")));
         // 1.21.1 has these two of the digest commands.
         assert_eq!((since("md5sum"), since("sha1sum"), since("chain"), since("wget")), (None, None, None, None));
@@ -220,7 +190,6 @@ mod tests {
             let commands = list.lines().filter_map(|line| line.strip_prefix("command ")).map(str::to_owned);
             commands.collect::<std::collections::BTreeSet<_>>()
         };
-        let all = || ALWAYS.iter().copied().chain(CONDITIONAL.iter().map(|(name, _)| *name));
         for (loader, kind) in [
             ("ipxe.efi", BuildKind::EfiX86),
             ("ipxe.pxe", BuildKind::Bios),
@@ -229,8 +198,8 @@ mod tests {
             ("arm32/ipxe.efi", BuildKind::EfiOther),
             ("riscv64/ipxe.efi", BuildKind::EfiOther),
         ] {
-            let has = |name: &&str| availability(name).unwrap().missing(kind).is_none() && *name != HTTPS;
-            let wanted = all().filter(has).map(str::to_owned).collect();
+            let has = |command: &&CommandSpec| command.availability.missing(kind).is_none();
+            let wanted = known().filter(has).map(|command| command.name.to_owned()).collect();
             assert_eq!(commands(loader), wanted, "{loader}");
         }
     }
@@ -246,11 +215,13 @@ mod tests {
         };
         let always = section("Commands of every build").split("\n\n").find(|part| part.starts_with('`')).unwrap();
         let words: Vec<&str> = always.split_whitespace().map(|word| word.trim_matches('`')).collect();
-        assert_eq!(words, ALWAYS);
+        let always = known().filter(|command| command.availability == Availability::Always);
+        assert_eq!(words, always.map(|command| command.name).collect::<Vec<_>>());
         let new = section("Commands that are new in 2.0.0").split("\n\n").find(|part| part.starts_with('`')).unwrap();
         let words: Vec<&str> = new.split_whitespace().map(|word| word.trim_matches('`')).collect();
-        assert_eq!(words, NEW_IN_2_0_0);
-        for (name, availability) in CONDITIONAL.iter().filter(|(name, _)| *name != HTTPS) {
+        let new = known().filter(|command| command.since == IpxeRelease::V2_0_0);
+        assert_eq!(words, new.map(|command| command.name).collect::<Vec<_>>());
+        for CommandSpec { name, availability, .. } in known() {
             let (heading, define) = match availability {
                 Availability::Always => continue,
                 Availability::EfiOnly(define) => ("Commands that BIOS builds lack", define),

@@ -1,0 +1,152 @@
+//! Rules about kernels and their initial RAM disks.
+
+use std::collections::BTreeSet;
+
+use super::{KnownCommand, Linter, boots};
+use crate::commands::IpxeRelease;
+use crate::rule::{Rule, Severity};
+use crate::syntax::{ScriptWord, Span};
+
+/// Maximum number of kernels between which a script decides.
+const MAX_KERNELS: usize = 100;
+
+/// A kernel and what belongs to it, until it starts.
+#[derive(Default)]
+struct Group<'s> {
+    kernels: Vec<Kernel<'s>>,
+    /// The names of the images that can be an initial RAM disk; `None` for one that is computed.
+    images: Vec<Option<&'s str>>,
+    /// The part of a template that it is in.
+    branch: usize,
+    conditional: bool,
+}
+
+struct Kernel<'s> {
+    name: &'s str,
+    span: Span,
+    /// Its arguments.
+    words: Vec<(&'s str, Span, bool)>,
+}
+
+impl<'s> Linter<'s, '_> {
+    pub(super) fn images(&mut self) {
+        self.left();
+        if !self.target.platform.can_be_efi() {
+            return;
+        }
+        let known = std::mem::take(&mut self.known);
+        let mut group = Group::default();
+        for command in &known {
+            let line = self.line(command.line);
+            let first = command.arguments.positional.first();
+            if group.kernels.is_empty() && group.images.is_empty() {
+                group.branch = line.branch;
+            }
+            group.conditional |= line.conditional || line.branch != group.branch;
+            match (command.name, first) {
+                // Only the last kernel starts, unless the script decides which.
+                _ if group.kernels.len() > MAX_KERNELS => group.kernels.clear(),
+                ("kernel" | "imgload" | "imgselect", Some(first)) => group.kernels.push(kernel(command, first)),
+                ("imgargs", Some(first)) => {
+                    let name = base_name(&first.text);
+                    group.kernels.retain(|kernel| base_name(kernel.name) != name);
+                    group.kernels.push(kernel(command, first));
+                }
+                ("initrd" | "imgfetch" | "module" | "imgextract", Some(first)) => {
+                    group.images.push(image_name(command, first));
+                }
+                ("boot" | "imgexec" | "chain", Some(first)) if command.arguments.positional.len() > 1 => {
+                    group.kernels.push(kernel(command, first));
+                    self.start(&std::mem::take(&mut group));
+                }
+                (name, _) if boots(name) => self.start(&std::mem::take(&mut group)),
+                ("imgfree" | "exit", _) => group = Group::default(),
+                _ => {}
+            }
+        }
+        self.known = known;
+    }
+
+    /// Checks a kernel that starts.
+    fn start(&mut self, group: &Group<'s>) {
+        for kernel in &group.kernels {
+            let mut seen = BTreeSet::new();
+            let mut named = false;
+            let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
+            for (text, span, plain) in &kernel.words {
+                let Some(name) = text.strip_prefix("initrd=") else { continue };
+                named = true;
+                if !plain {
+                    continue;
+                }
+                if !seen.insert(name) {
+                    let message = format!("`{text}` is there twice, and the kernel would read the image twice");
+                    self.report(Rule::InitrdArgument, *span, message, "remove one of them");
+                }
+                let certain = group.images.iter().all(Option::is_some) && !group.conditional;
+                let known = images.contains(name) || name == "initrd.magic";
+                if certain && !known && !group.images.is_empty() {
+                    let names: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
+                    let message =
+                        format!("`{text}` names no image: on UEFI, the kernel looks among {}", names.join(", "));
+                    self.report(Rule::InitrdArgument, *span, message, "write the name of the image");
+                }
+            }
+            self.without_argument(kernel, named, group);
+        }
+    }
+
+    /// Checks a kernel that has an initial RAM disk, and no argument for it if not `named`.
+    fn without_argument(&mut self, kernel: &Kernel<'s>, named: bool, group: &Group<'s>) {
+        let name = base_name(kernel.name).to_ascii_lowercase();
+        let computed = name.contains(['$', '{', '<']);
+        let is_linux = !computed && ["vmlinu", "linux", "bzimage", "kernel"].iter().any(|word| name.contains(word));
+        // Settings among the arguments can contain it.
+        let certain = kernel.words.iter().all(|(text, _, plain)| *plain || text.contains('='));
+        if named || !is_linux || !certain || group.images.is_empty() || group.conditional {
+            return;
+        }
+        let image = group.images.iter().flatten().next().copied().unwrap_or("NAME");
+        let message = "has no `initrd=`, by which a kernel older than 5.7 finds its initial RAM disk on UEFI";
+        // From 2.0.0 on, iPXE offers it to newer kernels by a way that needs no argument.
+        let severity = if self.target.ipxe == IpxeRelease::V1_21_1 { Severity::Warning } else { Severity::Note };
+        self.report(Rule::InitrdArgument, kernel.span, message, format!("add `initrd={image}`")).severity = severity;
+    }
+
+    /// Finds scripts that load an initial RAM disk and never discard other images.
+    fn left(&mut self) {
+        let frees = self.known.iter().any(|known| known.name == "imgfree");
+        let first = self.known.iter().find(|known| matches!(known.name, "initrd" | "module"));
+        let Some(first) = first.filter(|_| !frees && !self.unknown) else { return };
+        let span = first.command.words[0].span;
+        let message = "what is registered before this becomes part of the initial RAM disk: other scripts, and what an \
+                       earlier try has loaded";
+        self.report(Rule::ImagesLeft, span, message, "write `imgfree` before the first image");
+    }
+}
+
+fn kernel<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Kernel<'s> {
+    let words = command.arguments.positional.iter().skip(1);
+    let words = words.map(|word| (&*word.text, word.span, word.is_plain())).collect();
+    Kernel { name: &first.text, span: first.span, words }
+}
+
+/// Returns the name that iPXE gives the image of a command, unless it is computed.
+fn image_name<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Option<&'s str> {
+    let given = command.arguments.option("name").map(|option| option.value.map_or("", |(value, _)| value));
+    let name = given.unwrap_or_else(|| base_name(&first.text));
+    let plain = !name.contains("${") && !name.contains("{{") && !name.contains("<%") && !first.template;
+    (plain && !name.is_empty()).then_some(name)
+}
+
+/// Returns the last part of an address's path.
+pub(super) fn base_name(address: &str) -> &str {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // The slash in the name of a setting separates nothing.
+    if path.rfind("${").is_some_and(|at| at > path.len() - name.len() || !path[at..].contains('}')) {
+        path
+    } else {
+        name
+    }
+}

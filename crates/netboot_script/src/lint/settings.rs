@@ -1,0 +1,84 @@
+//! Rules about the names of settings.
+
+use std::collections::BTreeSet;
+
+use super::{KnownCommand, Linter};
+use crate::rule::Rule;
+use crate::settings::{SETTINGS, is_known};
+use crate::syntax::{Span, expansions};
+
+/// Maximum number of beginnings of computed names.
+const MAX_PREFIXES: usize = 100;
+
+impl<'s> Linter<'s, '_> {
+    pub(super) fn settings(&mut self) {
+        let known = std::mem::take(&mut self.known);
+        // The entries of a form are settings; those of a menu are what its choice can be.
+        let form = known.iter().any(|command| matches!(command.name, "form" | "present"));
+        for command in known.iter().filter(|command| form || command.name != "item") {
+            self.setting_that(command);
+        }
+        self.known = known;
+        // A script that computes that many names can have set any.
+        if self.unknown || self.set_prefixes.len() > MAX_PREFIXES {
+            return;
+        }
+        let mut told = BTreeSet::new();
+        let set = std::mem::take(&mut self.set);
+        for (name, span) in self.used() {
+            if set.contains(name) || self.set_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let all = SETTINGS.iter().map(|setting| setting.name).chain(set.iter().copied());
+            if let Some(other) = self.similar(name, all) {
+                let message = format!("`{name}` is set nowhere, and looks like `{other}`");
+                self.report(Rule::MisspeltSetting, span, message, format!("write `${{{other}}}`"));
+            } else if told.insert(name) {
+                let message = format!("`{name}` is set nowhere in this script, so another one has to set it");
+                self.report(Rule::UnsetSetting, span, message, "set it, or check it with `isset`");
+            }
+        }
+    }
+
+    /// Records the setting that a command sets.
+    fn setting_that(&mut self, known: &KnownCommand<'s, '_>) {
+        let first = match known.name {
+            "set" | "read" | "choose" | "inc" | "clear" | "nslookup" | "pciscan" | "usbscan" | "imgset" | "item" => {
+                known.arguments.positional.first().map(|word| (&*word.text, word.span, word.template))
+            }
+            _ => known.arguments.option("set").and_then(|option| {
+                option.value.map(|(value, span)| (value, span, !option.plain && value.contains("{{")))
+            }),
+        };
+        let Some((text, span, template)) = first else { return };
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let (name, kind) = name.split_once(':').map_or((name, None), |(name, kind)| (name, Some(kind)));
+        if let Some(start) = name.find(['$', '{', '<']) {
+            self.set_prefixes.insert(&name[..start]);
+            return;
+        }
+        if template {
+            self.set_prefixes.insert("");
+        }
+        self.set.insert(name);
+        if let Some(kind) = kind.filter(|_| known.name != "item") {
+            self.setting_type(kind, span);
+        }
+    }
+
+    /// Returns the settings that the script uses and iPXE does not have, in order.
+    fn used(&self) -> Vec<(&'s str, Span)> {
+        let mut used = Vec::new();
+        for (_, command) in self.script.commands() {
+            for word in command.words.iter().filter(|word| !word.template && word.text.contains("${")) {
+                for it in expansions(&word.text).0 {
+                    let plain = !it.name.contains(['$', '{']) && !it.name.is_empty();
+                    if plain && !is_known(it.block, it.name) {
+                        used.push((it.name, word.span));
+                    }
+                }
+            }
+        }
+        used
+    }
+}

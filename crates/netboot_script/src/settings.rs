@@ -1,0 +1,209 @@
+//! The settings that iPXE has by itself, and the types of settings.
+//!
+//! Source: the `__setting` and `__setting_type` entries of iPXE v2.0.0, those that only v1.21.1 lacks, and those of
+//! master at 0ab2277c4.
+
+/// A setting that iPXE has by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingSpec {
+    /// The name.
+    pub name: &'static str,
+    /// What it is.
+    pub description: &'static str,
+}
+
+/// All settings, sorted.
+pub const SETTINGS: &[SettingSpec] = &[
+    setting("active-scan", "Actively scan for wireless networks"),
+    setting("asset", "Asset tag"),
+    setting("board-serial", "Base board serial"),
+    setting("buildarch", "Build architecture"),
+    setting("busid", "Bus ID"),
+    setting("busloc", "Bus location"),
+    setting("bustype", "Bus type"),
+    setting("cert", "Certificate"),
+    setting("chip", "Chip"),
+    setting("cpumodel", "CPU model"),
+    setting("cpuvendor", "CPU vendor"),
+    setting("crosscert", "Cross-signed certificate source"),
+    setting("cwduri", "Current working directory URI"),
+    setting("cwuri", "Current working URI"),
+    setting("dhcp-server", "DHCP server"),
+    setting("dmesg", "Ring buffer"),
+    setting("dns", "DNS server"),
+    setting("dns6", "DNS server"),
+    setting("dnssl", "DNS search list"),
+    setting("domain", "DNS domain"),
+    setting("errno", "Last error"),
+    setting("filename", "Boot filename"),
+    setting("gateway", "Default gateway"),
+    setting("gateway6", "IPv6 gateway"),
+    setting("gid", "Group ID"),
+    setting("hostname", "Host name"),
+    setting("hwaddr", "Hardware address"),
+    setting("ifname", "Interface name"),
+    setting("initiator-iqn", "iSCSI initiator name"),
+    setting("ip", "IP address"),
+    setting("ip6", "IPv6 address"),
+    setting("keep-san", "Preserve SAN connection"),
+    setting("key", "Wireless encryption key"),
+    setting("keymap", "Keyboard map"),
+    setting("len6", "IPv6 prefix length"),
+    setting("linktype", "Link-layer type"),
+    setting("mac", "MAC address"),
+    setting("manufacturer", "Manufacturer"),
+    setting("memsize", "Memory size (in MB)"),
+    setting("mtu", "MTU"),
+    setting("netmask", "Subnet mask"),
+    setting("next-server", "TFTP server"),
+    setting("ntp", "NTP server"),
+    setting("password", "Password"),
+    setting("peerdist", "PeerDist enabled"),
+    setting("peerhost", "PeerDist hosted cache"),
+    setting("platform", "Platform"),
+    setting("priority", "Settings priority"),
+    setting("privkey", "Private key"),
+    setting("product", "Product name"),
+    setting("reverse-password", "Reverse password"),
+    setting("reverse-username", "Reverse user name"),
+    setting("root-path", "SAN root path"),
+    setting("san-drive", "SAN drive number"),
+    setting("san-filename", "SAN filename"),
+    setting("san-retries", "SAN retry count"),
+    setting("scriptlet", "Boot scriptlet"),
+    setting("serial", "Serial number"),
+    setting("skip-san-boot", "Do not boot from SAN device"),
+    setting("ssid", "Wireless SSID"),
+    setting("static-routes", "Static routes"),
+    setting("syslog", "Syslog server"),
+    setting("syslog6", "Syslog server"),
+    setting("syslogs", "Encrypted syslog server"),
+    setting("sysmac", "System MAC"),
+    setting("trust", "Trusted root certificate fingerprints"),
+    setting("uid", "User ID"),
+    setting("unixtime", "Seconds since the Epoch"),
+    setting("user-class", "DHCP user class"),
+    setting("username", "User name"),
+    setting("uuid", "UUID"),
+    setting("vendor-class", "DHCP vendor class"),
+    setting("version", "Version"),
+    setting("vram", "Video RAM"),
+];
+
+const fn setting(name: &'static str, description: &'static str) -> SettingSpec {
+    SettingSpec { name, description }
+}
+
+/// The types of settings.
+pub const TYPES: [&str; 18] = [
+    "string",
+    "uristring",
+    "ipv4",
+    "ipv6",
+    "int8",
+    "int16",
+    "int32",
+    "uint8",
+    "uint16",
+    "uint32",
+    "hex",
+    "hexhyp",
+    "hexraw",
+    "base64",
+    "uuid",
+    "guid",
+    "busdevfn",
+    "dnssl",
+];
+
+/// Blocks whose settings have names that are not in the table: registers, bytes of tables, and variables.
+const OPEN_BLOCKS: [&str; 8] = ["acpi", "cpuid", "efi", "memmap", "pci", "smbios", "usb", "vmware"];
+
+/// Checks whether iPXE has the setting `name`, in the block `block` if there is one.
+#[must_use]
+pub fn is_known(block: Option<&str>, name: &str) -> bool {
+    let open = |block: &str| OPEN_BLOCKS.contains(&block) || block.rsplit('.').next() == Some("lldp");
+    block.is_some_and(open) || is_tag(name) || SETTINGS.binary_search_by(|it| it.name.cmp(name)).is_ok()
+}
+
+/// Checks whether `name` is the number of a DHCP option, such as `175.189` or `0xaf`.
+fn is_tag(name: &str) -> bool {
+    let number = |part: &str| {
+        let digits = part.strip_prefix("0x").unwrap_or(part);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) && part.as_bytes()[0].is_ascii_digit()
+    };
+    !name.is_empty() && name.split('.').all(number)
+}
+
+/// Returns the name among `names` that is most like `name`, if it is like it enough for a slip of the keyboard.
+#[must_use]
+pub fn similar<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let most = match name.len() {
+        0..=3 => return None,
+        4..=9 => 1,
+        _ => 2,
+    };
+    let alike = |other: &&str| other.len().abs_diff(name.len()) <= most && !only_digits_differ(name, other);
+    let found = names.into_iter().filter(alike).map(|other| (distance(name, other), other));
+    found.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, other)| other)
+}
+
+/// Checks whether two names differ in digits alone, as those of a numbered set do.
+fn only_digits_differ(one: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    letters(one) == letters(other)
+}
+
+/// Returns the number of letters to insert, remove, replace, or swap with their neighbour.
+pub(crate) fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let mut cost = (rows[i][j] + usize::from(a != b)).min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                cost = cost.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(cost);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_ipxe_are_known() {
+        assert!(SETTINGS.is_sorted_by_key(|setting| setting.name));
+        for (block, name) in [
+            (None, "next-server"),
+            (Some("net0"), "mac"),
+            (Some("net0.dhcp"), "175.189"),
+            (None, "17"),
+            (Some("smbios"), "1.4.0"),
+            (Some("pci"), "0.0.0"),
+            (Some("efi"), "Boot0000"),
+            (None, "0xaf"),
+        ] {
+            assert!(is_known(block, name), "{name}");
+        }
+        for name in ["", "next", "base-url", "1x"] {
+            assert!(!is_known(None, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_alike_are_found() {
+        let of = |name| similar(name, SETTINGS.iter().map(|setting| setting.name));
+        assert_eq!(of("next-sever"), Some("next-server"));
+        assert_eq!(of("next_server"), Some("next-server"));
+        assert_eq!(of("hotsname"), Some("hostname"));
+        assert_eq!(of("platformx"), Some("platform"));
+        assert_eq!([of("mav"), of("ip4"), of("menu"), of("hostnames-of-all")], [None; 4]);
+        assert_eq!(similar("disk2", ["disk1"]), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! What to lint, and why that may fail.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_script::LintTarget;
+
+use super::contents::LintBuild;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::fs::{self, MAX_TEXT};
+use crate::base::http::NetworkAccess;
+use crate::base::plural::count;
+use crate::base::url::Url;
+use crate::fetch::download;
+use crate::printable::printable;
+
+/// Where scripts are.
+#[derive(Debug, Clone)]
+pub enum LintPlace {
+    /// A script, a loader, a folder or a tree.
+    Path(Utf8PathBuf),
+    /// A script on a web server.
+    Web(Url),
+}
+
+/// What to lint.
+pub struct LintRequest<'a> {
+    /// Where the scripts are.
+    pub places: Vec<LintPlace>,
+    /// What they have to work with, as far as their loaders do not say it.
+    pub target: LintTarget,
+    /// Builds that scripts which are in no loader are checked against; none for what builds usually have.
+    pub builds: Vec<LintBuild>,
+    /// Access to web servers.
+    pub network: &'a NetworkAccess,
+    /// A folder for temporary files.
+    pub scratch: &'a Utf8Path,
+}
+
+/// Errors from finding scripts.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such file.
+    #[error("there is no `{}`", printable(.0))]
+    NotThere(Utf8PathBuf),
+    /// The file is no text.
+    #[error("`{name}` is {found}, wanted an iPXE script, a template of one, or an iPXE loader")]
+    Binary {
+        /// Its name.
+        name: String,
+        /// What it is.
+        found: String,
+    },
+    /// The file is larger than any script.
+    #[error("`{}` has more than {MAX_TEXT} bytes, wanted a script of at most that", printable(.0))]
+    TooLarge(Utf8PathBuf),
+    /// The loader has no script.
+    #[error("`{}` has no embedded script", printable(.0))]
+    NoScript(Utf8PathBuf),
+    /// The folder has no scripts.
+    #[error("found no script in `{}`, but {}", printable(folder), others_of(*files, *others))]
+    NoneIn {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// The number of files that are no scripts.
+        files: usize,
+        /// The number of symbolic links and other things, which are not followed.
+        others: usize,
+    },
+    /// There are more scripts than any project has.
+    #[error("found more than {0} scripts, wanted at most that")]
+    TooMany(usize),
+    /// The script must be downloaded, but the run is offline.
+    #[error("cannot download `{0}`: this run is offline")]
+    Offline(String),
+    /// The download failed.
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+fn others_of(files: usize, others: usize) -> String {
+    let files = count(files, "other file");
+    match others {
+        0 => files,
+        others => format!("{files} and {}, which are not followed", count(others, "symbolic link")),
+    }
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        let about = |class: Class, subject: &dyn std::fmt::Display, help: &str| class.about(subject).help(help);
+        match self {
+            Self::NotThere(path) => {
+                about(Class::BadInput, path, "give a script, a folder, a tree, a loader or an address")
+            }
+            Self::Binary { name, .. } => about(Class::BadInput, name, "give the script itself"),
+            Self::TooLarge(path) => about(Class::BadInput, path, "split it, and load its parts with `chain`"),
+            Self::NoScript(path) => about(Class::BadInput, path, "give the script, such as its `autoexec.ipxe`"),
+            Self::NoneIn { folder, .. } => {
+                about(Class::BadInput, folder, "give the folder that the scripts are in, or name each script")
+            }
+            Self::TooMany(_) => Class::BadInput.help("name fewer folders"),
+            Self::Offline(name) => about(Class::Unavailable, name, "download it, and give the file"),
+            Self::Download(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A language server for iPXE scripts: findings, completion, descriptions, and the way from `goto` to its label.
+//!
+//! Positions of the protocol are lines and UTF-16 code units, both counted from 0. A document is sent as a whole with
+//! each change: scripts are short, and the linter takes less than a millisecond for one.
+
+use std::collections::HashMap;
+
+use lsp_server::{Connection, Message, Notification, Request, Response};
+use netboot_loaders::base::diagnostic::Class;
+use netboot_loaders::base::fs::MAX_TEXT;
+use netboot_loaders::lint::{LintBuild, lint_for};
+use netboot_script::editor::{Completion, CompletionKind, completions, definition, hover};
+use netboot_script::syntax::Span;
+use netboot_script::{Finding, LintTarget, ParsedScript, Severity, Templates};
+use serde_json::{Value, json};
+
+use super::message;
+use crate::exit::Failure;
+
+/// Maximum number of documents that are open at the same time.
+const MAX_DOCUMENTS: usize = 1000;
+
+/// Serves an editor until it asks to end, or goes away.
+pub(super) fn run(target: &LintTarget, builds: &[LintBuild]) -> Result<(), Failure> {
+    let (connection, threads) = Connection::stdio();
+    let served = Server { target, builds, documents: HashMap::new() }.serve(&connection);
+    // The thread that writes ends when nothing can be sent any more.
+    drop(connection);
+    let failed =
+        |error: String| Failure::new(Class::Failure, format!("cannot talk to the editor\n  caused by: {error}"));
+    served.map_err(failed)?;
+    threads.join().map_err(|error| failed(error.to_string()))
+}
+
+struct Server<'a> {
+    target: &'a LintTarget,
+    builds: &'a [LintBuild],
+    /// The text of each open document, by its address.
+    documents: HashMap<String, String>,
+}
+
+impl Server<'_> {
+    fn serve(mut self, connection: &Connection) -> Result<(), String> {
+        let (id, _) = connection.initialize_start().map_err(|error| error.to_string())?;
+        let answer = json!({
+            "capabilities": {
+                "textDocumentSync": { "openClose": true, "change": 1 },
+                "completionProvider": { "triggerCharacters": ["-", "$", "{", "/", ":", " "] },
+                "hoverProvider": true,
+                "definitionProvider": true,
+            },
+            "serverInfo": { "name": "netboot-loaders", "version": env!("CARGO_PKG_VERSION") },
+        });
+        connection.initialize_finish(id, answer).map_err(|error| error.to_string())?;
+        for message in &connection.receiver {
+            let answer = match message {
+                Message::Request(request) => {
+                    if connection.handle_shutdown(&request).map_err(|error| error.to_string())? {
+                        return Ok(());
+                    }
+                    Some(Message::Response(self.answer(request)))
+                }
+                Message::Notification(notification) => self.note(&notification).map(Message::Notification),
+                Message::Response(_) => None,
+            };
+            if let Some(answer) = answer
+                && connection.sender.send(answer).is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: Request) -> Response {
+        let result = match request.method.as_str() {
+            "textDocument/completion" => self.at(&request.params).map(|(text, at)| completion(text, at)),
+            "textDocument/hover" => self.at(&request.params).map(|(text, at)| description(text, at)),
+            "textDocument/definition" => {
+                let uri = &request.params["textDocument"]["uri"];
+                self.at(&request.params).map(|(text, at)| place(text, at, uri))
+            }
+            method => {
+                let code = lsp_server::ErrorCode::MethodNotFound as i32;
+                return Response::new_err(request.id, code, format!("`{method}` is not served"));
+            }
+        };
+        Response::new_ok(request.id, result.unwrap_or(Value::Null))
+    }
+
+    /// Returns the document of a request, and the byte that it asks about.
+    fn at(&self, params: &Value) -> Option<(&str, usize)> {
+        let text = self.documents.get(params["textDocument"]["uri"].as_str()?)?;
+        let position = &params["position"];
+        Some((text, offset(text, position["line"].as_u64()?, position["character"].as_u64()?)))
+    }
+
+    /// Takes note of a change of a document, and returns its findings.
+    fn note(&mut self, notification: &Notification) -> Option<Notification> {
+        let document = &notification.params["textDocument"];
+        let uri = document["uri"].as_str()?.to_owned();
+        let text = match notification.method.as_str() {
+            "textDocument/didOpen" => document["text"].as_str()?,
+            "textDocument/didChange" => notification.params["contentChanges"].as_array()?.last()?["text"].as_str()?,
+            "textDocument/didClose" => {
+                self.documents.remove(&uri);
+                return Some(published(&uri, &Value::Null, &[]));
+            }
+            _ => return None,
+        };
+        if text.len() as u64 > MAX_TEXT || self.documents.len() >= MAX_DOCUMENTS && !self.documents.contains_key(&uri) {
+            self.documents.remove(&uri);
+            return Some(published(&uri, &document["version"], &[]));
+        }
+        self.documents.insert(uri.clone(), text.to_owned());
+        let script = ParsedScript::parse(text, Templates::Opaque);
+        let findings = lint_for(&script, self.target, self.builds);
+        let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(text, finding)).collect();
+        Some(published(&uri, &document["version"], &diagnostics))
+    }
+}
+
+fn published(uri: &str, version: &Value, diagnostics: &[Value]) -> Notification {
+    let mut params = json!({ "uri": uri, "diagnostics": diagnostics });
+    if version.is_i64() {
+        params["version"] = version.clone();
+    }
+    Notification::new("textDocument/publishDiagnostics".to_owned(), params)
+}
+
+fn diagnostic(text: &str, finding: &Finding) -> Value {
+    let severity = match finding.severity {
+        Severity::Error => 1,
+        Severity::Warning => 2,
+        Severity::Note => 3,
+    };
+    json!({
+        "range": range(text, finding.span),
+        "severity": severity,
+        "code": finding.rule.id(),
+        "source": "ipxe",
+        "message": format!("{}; {}", message(finding), finding.remedy),
+    })
+}
+
+fn completion(text: &str, at: usize) -> Value {
+    let item = |it: Completion| {
+        let kind = match it.kind {
+            CompletionKind::Command => 3,
+            CompletionKind::Option => 5,
+            CompletionKind::Setting => 6,
+            CompletionKind::Type => 25,
+            CompletionKind::Label => 18,
+        };
+        let edit = json!({ "range": range(text, it.replaces), "newText": it.text });
+        json!({ "label": it.text, "kind": kind, "detail": it.detail, "textEdit": edit })
+    };
+    completions(text, at).into_iter().map(item).collect()
+}
+
+fn description(text: &str, at: usize) -> Value {
+    let script = ParsedScript::parse(text, Templates::Opaque);
+    match hover(&script, at) {
+        Some(found) => json!({
+            "contents": { "kind": "markdown", "value": found.text },
+            "range": range(text, found.span),
+        }),
+        None => Value::Null,
+    }
+}
+
+fn place(text: &str, at: usize, uri: &Value) -> Value {
+    let script = ParsedScript::parse(text, Templates::Opaque);
+    match definition(&script, at) {
+        Some(span) => json!({ "uri": uri, "range": range(text, span) }),
+        None => Value::Null,
+    }
+}
+
+fn range(text: &str, span: Span) -> Value {
+    json!({ "start": position(text, span.start), "end": position(text, span.end) })
+}
+
+/// Returns the position of the byte `at`.
+fn position(text: &str, at: usize) -> Value {
+    let before = text.get(..at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    json!({ "line": before.matches('\n').count(), "character": before[start..].encode_utf16().count() })
+}
+
+/// Returns the byte at a position; the end of the line if it is shorter.
+fn offset(text: &str, line: u64, character: u64) -> usize {
+    let mut start = 0;
+    for _ in 0..line {
+        match text[start..].find('\n') {
+            Some(end) => start += end + 1,
+            None => return text.len(),
+        }
+    }
+    let line = text[start..].split('\n').next().unwrap_or_default();
+    let mut left = character;
+    for (at, c) in line.char_indices() {
+        if left == 0 {
+            return start + at;
+        }
+        left = left.saturating_sub(c.len_utf16() as u64);
+    }
+    start + line.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_code_units() {
+        let text = "a\u{1d11e}b\nüc";
+        for (at, line, character) in [(0, 0, 0), (5, 0, 3), (6, 0, 4), (7, 1, 0), (9, 1, 1), (10, 1, 2)] {
+            assert_eq!(position(text, at), json!({ "line": line, "character": character }), "{at}");
+            assert_eq!(offset(text, line, character), at);
+        }
+        assert_eq!((offset(text, 0, 99), offset(text, 9, 0), offset("", 0, 5)), (6, text.len(), 0));
+    }
+}
