@@ -3,7 +3,9 @@
 
 mod layers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Returns the Rust files below a folder of the repository, as paths relative to the repository, with their text.
 fn sources(folder: &str) -> Vec<(String, String)> {
@@ -215,4 +217,38 @@ fn links_of_the_repository_lead_somewhere() {
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Crates that a command of cargo compiles, each with its features in every form in which it is compiled.
+#[expect(clippy::disallowed_methods, reason = "what tests start need not end with Ctrl-C")]
+fn compiled(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let tree = ["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p}|{f}|"];
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo.args(tree).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut all = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        // An empty line stands between two crates of the workspace.
+        let mut parts = line.split('|').map(str::to_owned);
+        if let (Some(name), Some(features)) = (parts.next(), parts.next()) {
+            all.entry(name).or_default().insert(features);
+        }
+    }
+    all
+}
+
+#[test]
+fn the_tests_compile_nothing_again_that_the_program_has_compiled() {
+    let program = compiled(&["--package", "xtask", "--edges", "normal,build"]);
+    let tests = compiled(&["--workspace", "--edges", "normal,build,dev"]);
+    assert!(program.len() > 100, "cargo lists {} crates", program.len());
+    for (name, features) in &program {
+        let missing: Vec<_> = features.difference(&tests[name]).collect();
+        assert!(
+            missing.is_empty(),
+            "the program has {name} with the features {missing:?}, the tests with {:?}: name what the tests have in \
+             `xtask/Cargo.toml`",
+            tests[name]
+        );
+    }
 }
