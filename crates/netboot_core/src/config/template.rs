@@ -352,8 +352,7 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
-    // Enough for any script that fits its slot, but not for an endless loop.
-    environment.set_fuel(Some(100_000));
+    environment.set_fuel(Some(STEPS));
     environment
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
@@ -374,6 +373,9 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     environment.add_template_owned(NAME, text.to_owned())?;
     Ok(environment)
 }
+
+/// Maximum number of steps of a template: enough for any script that fits its slot, but not for an endless loop.
+const STEPS: u64 = 100_000;
 
 /// The name of the template in its environment; the file's own name could enable HTML escaping.
 const NAME: &str = "script";
@@ -419,6 +421,11 @@ fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, mini
 }
 
 fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
+    let line = error.line().unwrap_or(1);
+    if error.kind() == ErrorKind::OutOfFuel {
+        let message = format!("the template takes more than {STEPS} steps up to here");
+        return ScriptFlaw { line, message, remedy: "make its loops shorter".into(), of_site: false };
+    }
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let of_site = error.kind() == ErrorKind::UndefinedError;
     let remedy = if of_site {
@@ -427,7 +434,7 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
     } else {
         "fix the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
-    ScriptFlaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
+    ScriptFlaw { line, message: format!("{}{detail}", error.kind()), remedy, of_site }
 }
 
 #[cfg(test)]
@@ -450,6 +457,13 @@ mod tests {
             render("#!ipxe\nchain {{ boot_url }}${net0/mac:hexhyp} {{ site }}\n", &vars).unwrap(),
             "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyp} a\n"
         );
+    }
+
+    #[test]
+    fn a_loop_without_end_is_named_with_the_limit() {
+        let long = "#!ipxe\n{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}\n";
+        let error = render(long, &[]).unwrap_err();
+        assert!(error.contains("line: 2, message: \"the template takes more than 100000 steps up to here\""), "{error}");
     }
 
     #[test]
