@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use camino::Utf8Path;
-use git2::{Oid, Repository};
+use git2::{ErrorCode, Oid, Repository};
 
 use super::history::{Changes, Direction, id, parents, printable};
 use super::{Error, LockedPins, UpdateRequest};
@@ -157,10 +157,17 @@ impl RefPosition {
         Ok(self.upstream.repository.find_object(found, None)?.peel_to_commit()?.id())
     }
 
+    /// Checks whether `found` is a tree or a file, or a tag of one. What is damaged may be a commit.
+    fn is_no_commit(&self, found: Oid) -> bool {
+        let peeled = |error: git2::Error| matches!(error.code(), ErrorCode::InvalidSpec | ErrorCode::Peel);
+        self.commit(found).is_err_and(peeled)
+    }
+
     /// Returns the tag of the newest release.
     fn newest(&self) -> Option<&(String, Oid)> {
         let release = |name: &str| name.strip_prefix(TAGS).and_then(Version::of);
         let tags = self.upstream.refs.iter().filter(|(name, _)| release(name).is_some());
+        let tags = tags.filter(|(_, found)| !self.is_no_commit(*found));
         tags.max_by_key(|(name, _)| release(name))
     }
 
@@ -186,6 +193,9 @@ impl RefPosition {
                 }
             }
         };
+        if self.is_no_commit(found.1) {
+            return Err(Error::NoCommit { url: self.url.clone(), git_ref: found.0.clone() });
+        }
         Ok((found.0.clone(), self.commit(found.1).map_err(|error| self.broken(&error))?))
     }
 

@@ -51,6 +51,14 @@ pub enum Error {
         /// Newest release tag.
         newest: Option<String>,
     },
+    /// A ref leads to something else than a commit.
+    #[error("`{git_ref}` of `{url}` leads to a tree or a file, wanted a commit")]
+    NoCommit {
+        /// Address of the repository.
+        url: String,
+        /// The ref.
+        git_ref: String,
+    },
     /// Several commits begin with the given digits.
     #[error(
         "`{name}` is ambiguous: {} of `{url}` begin with it\n  {}",
@@ -134,7 +142,7 @@ impl Diagnose for Error {
             Self::History { url, .. } => {
                 Class::Failure.about(url).help("check the repository with `git fsck`").help(Flag::IpxeUrl)
             }
-            Self::NoRelease(url) => Class::Unavailable.about(url).help(Flag::To),
+            Self::NoRelease(url) | Self::NoCommit { url, .. } => Class::Unavailable.about(url).help(Flag::To),
             Self::UnknownRef { url, newest, .. } => {
                 let diagnosis = Class::Unavailable.about(url).help(Flag::To);
                 match newest {

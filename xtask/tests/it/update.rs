@@ -19,6 +19,7 @@ netboot_fixtures::tests! {
     the_newest_release_is_pinned_and_builds,
     a_tag_a_branch_or_a_commit_is_pinned_when_asked_for,
     a_pin_goes_back_only_when_told_to,
+    a_tag_of_something_else_than_a_commit_is_not_pinned,
     what_is_not_there_is_not_pinned,
     an_abbreviated_commit_is_what_git_takes_it_for,
     an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named,
@@ -204,6 +205,29 @@ fn a_pin_goes_back_only_when_told_to() {
         aside.contains("\n1 commit, 1 of which says something about security:\n") && aside.contains(&wanted),
         "{aside}"
     );
+}
+
+fn a_tag_of_something_else_than_a_commit_is_not_pinned() {
+    let fixture = Fixture::new();
+    let repository = &fixture.repository;
+    let tree = repository.find_commit(fixture.tip).unwrap().tree_id();
+    let file = repository.blob(b"notes").unwrap();
+    for (name, id) in [("v0.8.0", tree), ("v0.9.0", file)] {
+        repository.reference(&format!("refs/tags/{name}"), id, false, "test").unwrap();
+    }
+    let object = repository.find_object(file, None).unwrap();
+    repository.tag("v0.9.1", &object, &author(), "a key", false).unwrap();
+    drop(object);
+    for name in ["v0.8.0", "v0.9.0", "v0.9.1"] {
+        let message = format!(
+            "`refs/tags/{name}` of `URL` leads to a tree or a file, wanted a commit\nhint: name what to pin with `--to`\n"
+        );
+        fixture.refuses(&["--to", name], 5, &message);
+    }
+    // The newest release is the newest that is a commit.
+    fixture.update(&[]).success();
+    assert_eq!(fixture.pinned().1, "refs/tags/v0.0.2");
+    fixture.project.build(&["--plan"]).success();
 }
 
 fn what_is_not_there_is_not_pinned() {

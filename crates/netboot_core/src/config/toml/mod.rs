@@ -120,18 +120,30 @@ impl<'t> TomlFile<'t> {
     fn report_syntax(&self, errors: &[toml::de::Error]) {
         let mut lines: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         let mut errors: Vec<_> =
-            errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
-        errors.sort_by_key(|(start, _)| *start);
-        for (start, message) in errors {
-            let messages = lines.entry(self.line(start)).or_default();
+            errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
+        errors.sort_by_key(|(span, _)| span.start);
+        let mut twice = BTreeSet::new();
+        for (span, message) in errors {
+            let line = self.line(span.start);
+            if message == "duplicate key" {
+                if let Some(name) = self.text.get(span) {
+                    twice.insert((line, name));
+                    continue;
+                }
+            }
+            let messages = lines.entry(line).or_default();
             if messages.len() < MAX_MESSAGES && !messages.contains(&message) {
                 messages.push(message);
             }
         }
+        let location = |line| Location { file: self.file.clone(), line, key: String::new() };
+        for (line, name) in twice {
+            let message = format!("`{}` is there a second time", short_key(name));
+            self.report(location(line).finding(message, "remove one of the two, or change its name"));
+        }
         for (line, messages) in lines {
-            let location = Location { file: self.file.clone(), line, key: String::new() };
             let remedy = "write it as TOML 1.0: put text into double quotes, and names with spaces, too";
-            self.report(location.finding(messages.join("; ").replace('\n', ", "), remedy));
+            self.report(location(line).finding(messages.join("; ").replace('\n', ", "), remedy));
         }
     }
 
@@ -447,6 +459,16 @@ mod tests {
              f.toml:1: `b`: is missing\n  hint: set it\n\
              f.toml:5: `t.list`: wanted a list of strings\n  hint: write a list, as in [\"a\", \"b\"]\n\
              f.toml:9: `t.spare`: is not a key that is known here\n  hint: known here: `list`, `x`"
+        );
+    }
+
+    #[test]
+    fn what_is_set_twice_is_named() {
+        let all = findings("[t.b]\nx = 1\n\"y z\" = 1\n\"y z\" = 2\n[t.b]\n", |_| Some(()));
+        assert_eq!(
+            all,
+            "f.toml:4: `\"y z\"` is there a second time\n  hint: remove one of the two, or change its name\n\
+             f.toml:5: `b` is there a second time\n  hint: remove one of the two, or change its name"
         );
     }
 
