@@ -463,7 +463,10 @@ mod tests {
     fn a_loop_without_end_is_named_with_the_limit() {
         let long = "#!ipxe\n{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}\n";
         let error = render(long, &[]).unwrap_err();
-        assert!(error.contains("line: 2, message: \"the template takes more than 100000 steps up to here\""), "{error}");
+        assert!(
+            error.contains("line: 2, message: \"the template takes more than 100000 steps up to here\""),
+            "{error}"
+        );
     }
 
     #[test]
