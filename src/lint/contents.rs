@@ -12,7 +12,7 @@ use crate::loader::linked_objects::{LinkedObjects, ObjectClass};
 use crate::loader::target::{Loader, Platform};
 
 /// The schemes of addresses, each with the source that brings it into a loader.
-const SCHEMES: [(&str, &str); 14] = [
+const SCHEMES: [(&str, &str); 15] = [
     ("http", "net/tcp/http"),
     ("https", "net/tcp/https"),
     ("tftp", "net/udp/tftp"),
@@ -27,6 +27,7 @@ const SCHEMES: [(&str, &str); 14] = [
     ("aoe", "net/aoe"),
     ("fcp", "net/fcp"),
     ("ib_srp", "net/infiniband/ib_srp"),
+    ("usb", "drivers/usb/usbblk"),
 ];
 
 /// A build that a script is checked against.

@@ -135,13 +135,17 @@ fn is_tag(name: &str) -> bool {
     !name.is_empty() && name.split('.').all(number)
 }
 
+/// Length of the longest name that is compared with others; nobody writes longer ones by hand.
+const MAX_NAME: usize = 64;
+
 /// Returns the name among `names` that is most like `name`, if it is like it enough for a slip of the keyboard.
 #[must_use]
 pub fn similar<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let most = match name.len() {
         0..=3 => return None,
         4..=9 => 1,
-        _ => 2,
+        10..=MAX_NAME => 2,
+        _ => return None,
     };
     let alike = |other: &&str| other.len().abs_diff(name.len()) <= most && !only_digits_differ(name, other);
     let found = names.into_iter().filter(alike).map(|other| (distance(name, other), other));

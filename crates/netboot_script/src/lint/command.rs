@@ -262,12 +262,16 @@ impl<'s, 't> Linter<'s, 't> {
 
 /// Parses a number as `strtoul()` does: decimal, hexadecimal after `0x`, or octal after `0`.
 fn number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
     let digits = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(text);
-    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(&digits[1..], 8).ok(),
-        None => digits.parse().ok(),
-    }
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
+        None => (digits, 10),
+    };
+    // No digits at all after a sign or `0x` are zero, and what is too large is a number all the same.
+    let is_number = !text.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    is_number.then(|| if digits.is_empty() { 0 } else { u64::from_str_radix(digits, radix).unwrap_or(u64::MAX) })
 }
 
 #[cfg(test)]
@@ -277,6 +281,7 @@ mod tests {
     #[test]
     fn numbers_are_read_as_c_reads_them() {
         assert_eq!([number("0x10"), number("010"), number("0"), number("-1")], [Some(16), Some(8), Some(0), Some(1)]);
-        assert_eq!([number(""), number("5s"), number("09"), number("0x")], [None; 4]);
+        assert_eq!([number("0x"), number("-"), number(&"9".repeat(30))], [Some(0), Some(0), Some(u64::MAX)]);
+        assert_eq!([number(""), number("5s"), number("09"), number("0xg")], [None; 4]);
     }
 }

@@ -227,7 +227,7 @@ impl<'s, 't> Linter<'s, 't> {
 fn looks_like_web(scheme: &str, rest: &str) -> bool {
     let web = ["http", "https", "tftp"];
     let single = rest.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
-    web.contains(&scheme) && single || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1)
+    scheme.len() <= "https".len() + 1 && (web.contains(&scheme) && single || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1))
 }
 
 /// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.

@@ -169,6 +169,13 @@ impl Linter<'_, '_> {
     fn failures(&mut self, graph: &Graph) {
         let known = std::mem::take(&mut self.known);
         let handled: HashSet<&str> = known.iter().filter(|it| it.handled).map(|it| it.name).collect();
+        let mut labels = 0;
+        let labels: Vec<usize> = (self.script.lines.iter())
+            .map(|line| {
+                labels += usize::from(line.label.is_some());
+                labels
+            })
+            .collect();
         for node in &graph.nodes {
             let Some(of) = node.known.map(|at| &known[at]).filter(|_| node.failure == Some(Next::Dies)) else {
                 continue;
@@ -178,7 +185,7 @@ impl Linter<'_, '_> {
             }
             let after = graph.first_from(node.line + 1).map(|next| &graph.nodes[next]);
             let Some(after) = after else { continue };
-            let labelled = self.script.lines[node.line + 1..=after.line].iter().any(|line| line.label.is_some());
+            let labelled = labels[after.line] > labels[node.line];
             let next = after.known.map(|at| known[at].name);
             let handled = handled.contains(of.name);
             let falls = node.success == Some(Next::Line);

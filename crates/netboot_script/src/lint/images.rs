@@ -69,10 +69,11 @@ impl<'s> Linter<'s, '_> {
 
     /// Checks a kernel that starts.
     fn start(&mut self, group: &Group<'s>) {
+        let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
+        let certain = group.images.iter().all(Option::is_some) && !group.conditional && !images.is_empty();
         for kernel in &group.kernels {
             let mut seen = BTreeSet::new();
             let mut named = false;
-            let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
             for (text, span, plain) in &kernel.words {
                 let Some(name) = text.strip_prefix("initrd=") else { continue };
                 named = true;
@@ -83,9 +84,7 @@ impl<'s> Linter<'s, '_> {
                     let message = format!("`{text}` is there twice, and the kernel would read the image twice");
                     self.report(Rule::InitrdArgument, *span, message, "remove one of them");
                 }
-                let certain = group.images.iter().all(Option::is_some) && !group.conditional;
-                let known = images.contains(name) || name == "initrd.magic";
-                if certain && !known && !group.images.is_empty() {
+                if certain && !images.contains(name) && name != "initrd.magic" {
                     let names: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
                     let message =
                         format!("`{text}` names no image: on UEFI, the kernel looks among {}", names.join(", "));

@@ -115,7 +115,8 @@ impl Server<'_> {
         self.documents.insert(uri.clone(), text.to_owned());
         let script = ParsedScript::parse(text, Templates::Opaque);
         let findings = lint_for(&script, self.target, self.builds);
-        let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(text, finding)).collect();
+        let mut cursor = Cursor::new(text);
+        let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(&mut cursor, finding)).collect();
         Some(published(&uri, &document["version"], &diagnostics))
     }
 }
@@ -128,14 +129,14 @@ fn published(uri: &str, version: &Value, diagnostics: &[Value]) -> Notification 
     Notification::new("textDocument/publishDiagnostics".to_owned(), params)
 }
 
-fn diagnostic(text: &str, finding: &Finding) -> Value {
+fn diagnostic(cursor: &mut Cursor<'_>, finding: &Finding) -> Value {
     let severity = match finding.severity {
         Severity::Error => 1,
         Severity::Warning => 2,
         Severity::Note => 3,
     };
     json!({
-        "range": range(text, finding.span),
+        "range": cursor.range(finding.span),
         "severity": severity,
         "code": finding.rule.id(),
         "source": "ipxe",
@@ -178,14 +179,41 @@ fn place(text: &str, at: usize, uri: &Value) -> Value {
 }
 
 fn range(text: &str, span: Span) -> Value {
-    json!({ "start": position(text, span.start), "end": position(text, span.end) })
+    Cursor::new(text).range(span)
 }
 
-/// Returns the position of the byte `at`.
-fn position(text: &str, at: usize) -> Value {
-    let before = text.get(..at).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    json!({ "line": before.matches('\n').count(), "character": before[start..].encode_utf16().count() })
+/// A place in a text that goes forward, because a document has thousands of findings and can be a single line.
+#[derive(Clone, Copy)]
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+    line: usize,
+    character: usize,
+}
+
+impl<'t> Cursor<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, at: 0, line: 0, character: 0 }
+    }
+
+    /// Goes forward to the byte `at`.
+    fn to(mut self, at: usize) -> Self {
+        let passed = self.text.get(self.at..at).unwrap_or_default();
+        self.line += passed.matches('\n').count();
+        let start = passed.rfind('\n').map(|end| end + 1);
+        self.character = passed[start.unwrap_or(0)..].encode_utf16().count() + start.map_or(self.character, |_| 0);
+        Self { at: self.at + passed.len(), ..self }
+    }
+
+    /// Goes forward to the start of `span`, or again from the start of the text, and returns its range.
+    fn range(&mut self, span: Span) -> Value {
+        *self = if span.start < self.at { Self::new(self.text) } else { *self }.to(span.start);
+        json!({ "start": self.position(), "end": self.to(span.end).position() })
+    }
+
+    fn position(self) -> Value {
+        json!({ "line": self.line, "character": self.character })
+    }
 }
 
 /// Returns the byte at a position; the end of the line if it is shorter.
@@ -216,7 +244,10 @@ mod tests {
     fn positions_count_code_units() {
         let text = "a\u{1d11e}b\nüc";
         for (at, line, character) in [(0, 0, 0), (5, 0, 3), (6, 0, 4), (7, 1, 0), (9, 1, 1), (10, 1, 2)] {
-            assert_eq!(position(text, at), json!({ "line": line, "character": character }), "{at}");
+            assert_eq!(Cursor::new(text).to(at).position(), json!({ "line": line, "character": character }), "{at}");
+            let place = json!({ "line": line, "character": character });
+            let mut cursor = Cursor::new(text).to(5);
+            assert_eq!(cursor.range(Span { start: at, end: text.len() })["start"], place, "{at}");
             assert_eq!(offset(text, line, character), at);
         }
         assert_eq!((offset(text, 0, 99), offset(text, 9, 0), offset("", 0, 5)), (6, text.len(), 0));
