@@ -30,6 +30,9 @@ const SCHEMES: [(&str, &str); 15] = [
     ("usb", "drivers/usb/usbblk"),
 ];
 
+/// The build for Linux. It is no loader, so that only scripts for Linux are checked against it.
+const LINUX: &str = "tap.linux";
+
 /// A build that a script is checked against.
 #[derive(Debug, Clone)]
 pub struct LintBuild {
@@ -76,6 +79,11 @@ impl LintBuild {
                 let name = format!("`{}` of the configuration `{config}`", loader.as_str());
                 builds.push(Self::of(name, platform, &LinkedObjects::read(&list)?));
             }
+        }
+        let list = project.linked(config, LINUX);
+        if wanted == ScriptPlatform::Linux && list.is_file() {
+            let name = format!("`{LINUX}` of the configuration `{config}`");
+            builds.push(Self::of(name, ScriptPlatform::Linux, &LinkedObjects::read(&list)?));
         }
         Ok(builds)
     }

@@ -3,6 +3,9 @@
 //! Source: the `__setting` and `__setting_type` entries of iPXE v2.0.0, those that only v1.21.1 lacks, and those of
 //! master at 0ab2277c4.
 
+use crate::commands::IpxeRelease;
+use IpxeRelease::{Master, V2_0_0};
+
 /// A setting that iPXE has by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettingSpec {
@@ -10,6 +13,8 @@ pub struct SettingSpec {
     pub name: &'static str,
     /// What it is.
     pub description: &'static str,
+    /// The release that introduced it; 1.21.1 for older ones.
+    pub since: IpxeRelease,
 }
 
 /// All settings, sorted.
@@ -26,10 +31,10 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("cpumodel", "CPU model"),
     setting("cpuvendor", "CPU vendor"),
     setting("crosscert", "Cross-signed certificate source"),
-    setting("cwduri", "Current working directory URI"),
-    setting("cwuri", "Current working URI"),
+    newer("cwduri", V2_0_0, "Current working directory URI"),
+    newer("cwuri", V2_0_0, "Current working URI"),
     setting("dhcp-server", "DHCP server"),
-    setting("dmesg", "Ring buffer"),
+    newer("dmesg", Master, "Ring buffer"),
     setting("dns", "DNS server"),
     setting("dns6", "DNS server"),
     setting("dnssl", "DNS search list"),
@@ -47,16 +52,16 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("ip6", "IPv6 address"),
     setting("keep-san", "Preserve SAN connection"),
     setting("key", "Wireless encryption key"),
-    setting("keymap", "Keyboard map"),
+    newer("keymap", V2_0_0, "Keyboard map"),
     setting("len6", "IPv6 prefix length"),
-    setting("linktype", "Link-layer type"),
+    newer("linktype", V2_0_0, "Link-layer type"),
     setting("mac", "MAC address"),
     setting("manufacturer", "Manufacturer"),
     setting("memsize", "Memory size (in MB)"),
     setting("mtu", "MTU"),
     setting("netmask", "Subnet mask"),
     setting("next-server", "TFTP server"),
-    setting("ntp", "NTP server"),
+    newer("ntp", V2_0_0, "NTP server"),
     setting("password", "Password"),
     setting("peerdist", "PeerDist enabled"),
     setting("peerhost", "PeerDist hosted cache"),
@@ -78,7 +83,7 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("syslog", "Syslog server"),
     setting("syslog6", "Syslog server"),
     setting("syslogs", "Encrypted syslog server"),
-    setting("sysmac", "System MAC"),
+    newer("sysmac", V2_0_0, "System MAC"),
     setting("trust", "Trusted root certificate fingerprints"),
     setting("uid", "User ID"),
     setting("unixtime", "Seconds since the Epoch"),
@@ -91,7 +96,23 @@ pub const SETTINGS: &[SettingSpec] = &[
 ];
 
 const fn setting(name: &'static str, description: &'static str) -> SettingSpec {
-    SettingSpec { name, description }
+    newer(name, IpxeRelease::V1_21_1, description)
+}
+
+const fn newer(name: &'static str, since: IpxeRelease, description: &'static str) -> SettingSpec {
+    SettingSpec { name, description, since }
+}
+
+/// Finds the setting `name`, if it is one of the table.
+#[must_use]
+pub fn of(name: &str) -> Option<&'static SettingSpec> {
+    SETTINGS.binary_search_by(|it| it.name.cmp(name)).ok().map(|index| &SETTINGS[index])
+}
+
+/// Returns the release that introduced the type `kind` of settings.
+#[must_use]
+pub fn since_of_type(kind: &str) -> IpxeRelease {
+    if kind == "guid" { IpxeRelease::V2_0_0 } else { IpxeRelease::V1_21_1 }
 }
 
 /// The types of settings.
@@ -123,7 +144,7 @@ const OPEN_BLOCKS: [&str; 8] = ["acpi", "cpuid", "efi", "memmap", "pci", "smbios
 #[must_use]
 pub fn is_known(block: Option<&str>, name: &str) -> bool {
     let open = |block: &str| OPEN_BLOCKS.contains(&block) || block.rsplit('.').next() == Some("lldp");
-    block.is_some_and(open) || is_tag(name) || SETTINGS.binary_search_by(|it| it.name.cmp(name)).is_ok()
+    block.is_some_and(open) || is_tag(name) || of(name).is_some()
 }
 
 /// Checks whether `name` is the number of a DHCP option, such as `175.189` or `0xaf`.

@@ -112,6 +112,7 @@ fn commands_and_options() {
             "prompt --key 0x102 a",
             "chain --timeout ${t} a",
             "console --x 0x400",
+            "chain --timeout 99999999999999999999 a",
             "chain -t100 a",
         ],
     );
@@ -278,6 +279,17 @@ fn addresses_and_features() {
         "console --x 1\nkernel memdisk\nchain a.kpxe?b",
         &[(Warning, 3, 8), (Warning, 4, 7)],
     );
+    let linux = LintTarget { platform: ScriptPlatform::Linux, ..LintTarget::default() };
+    let text = "console\nreboot ||\nchain https://a/b.efi ||\nchain file:/a ||\nfdt a ||\nping a ||\nsanhook usb:a ||";
+    let wanted = [(Warning, 3, 1), (Warning, 4, 7), (Warning, 5, 7), (Warning, 6, 1), (Warning, 7, 1), (Warning, 8, 9)];
+    expect(Rule::MissingFeature, &linux, text, &wanted);
+    let secure = LintTarget { platform: ScriptPlatform::SecureBoot, ..LintTarget::default() };
+    expect(
+        Rule::MissingFeature,
+        &secure,
+        "iwlist ||\nimgverify a b ||\nibstat ||\ndhcp",
+        &[(Warning, 2, 1), (Warning, 3, 1), (Warning, 4, 1)],
+    );
     expect(Rule::MissingFeature, &LintTarget::default(), "console\nping a", &[(Note, 3, 1)]);
     let contents =
         BuildContents { name: "`x.pxe`".into(), commands: ["chain".to_owned()].into(), ..BuildContents::default() };
@@ -298,6 +310,28 @@ fn versions() {
     expect(Rule::VersionDifference, &of(IpxeRelease::Master), text, &[]);
     expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), "chain data:,a ||", &[(Warning, 2, 7)]);
     expect(Rule::BadAddress, &of(IpxeRelease::Master), "chain data:,a ||", &[]);
+    for (text, column) in [
+        ("read --timeout 5000 a ||", 6),
+        ("echo ${sysmac}", 6),
+        ("set a ${net0/linktype}", 7),
+        ("echo ${smbios/1.8.16:guid}", 6),
+    ] {
+        expect(Rule::VersionDifference, &old, text, &[(Warning, 2, column)]);
+        expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), text, &[]);
+    }
+    expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), "echo ${dmesg}", &[(Warning, 2, 6)]);
+    expect(Rule::VersionDifference, &old, "set keymap x\necho ${keymap}", &[]);
+    let injected = "initrd a /b mode=755\ninitrd c /d mkdir=1\nkernel k initrd=initrd.magic\nboot";
+    let of_old = |platform| LintTarget { platform, ..old.clone() };
+    expect(Rule::VersionDifference, &old, injected, &[(Note, 2, 10), (Warning, 3, 13), (Note, 4, 10)]);
+    let on_uefi = [(Warning, 2, 10), (Warning, 3, 13), (Warning, 4, 10)];
+    expect(Rule::VersionDifference, &of_old(ScriptPlatform::Efi), injected, &on_uefi);
+    expect(Rule::VersionDifference, &of_old(ScriptPlatform::Bios), injected, &[(Warning, 3, 13)]);
+    expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), injected, &[]);
+    let features = "chain https://a/b ||\nconsole ||\npoweroff ||\nchain http://[2001:db8::1]/ ||";
+    let wanted = [(Warning, 2, 7), (Warning, 3, 1), (Warning, 4, 1)];
+    expect(Rule::MissingFeature, &of_old(ScriptPlatform::Efi), features, &wanted);
+    expect(Rule::MissingFeature, &of_old(ScriptPlatform::Any), features, &wanted.map(|(_, line, at)| (Note, line, at)));
     let boot = "kernel http://a/vmlinuz quiet\ninitrd http://a/i.img\nboot";
     expect(Rule::InitrdArgument, &old, boot, &[(Warning, 2, 8)]);
     expect(Rule::InitrdArgument, &of(IpxeRelease::V2_0_0), boot, &[(Note, 2, 8)]);

@@ -85,7 +85,7 @@ impl<'s, 't> Linter<'s, 't> {
 
     /// Reports that the version of iPXE lacks the command.
     fn version(&mut self, known: &KnownCommand<'s, 't>, span: Span) {
-        let message = self.newer(&format!("`{}`", known.name), known.spec.since);
+        let message = self.newer(&format!("`{}`", known.name), known.spec.since, "the command would fail");
         let severity = Rule::VersionDifference.severity();
         let remedy = "use a newer iPXE, or do without it";
         let finding = self.report(Rule::VersionDifference, span, message, remedy);
@@ -93,12 +93,13 @@ impl<'s, 't> Linter<'s, 't> {
         finding.word = (known.spec.since == IpxeRelease::Master).then(|| known.name.to_owned());
     }
 
-    pub(super) fn newer(&self, what: &str, since: IpxeRelease) -> String {
+    /// Returns a message about `what` is new in a later version, and `then` happens in that of the script.
+    pub(super) fn newer(&self, what: &str, since: IpxeRelease, then: &str) -> String {
         let since = match since {
             IpxeRelease::Master => "after iPXE 2.0.0".to_owned(),
             since => format!("in iPXE {}", since.as_str()),
         };
-        format!("{what} is new {since}, and the script is for {}: the command would fail", self.target.ipxe.as_str())
+        format!("{what} is new {since}, and the script is for {}: {then}", self.target.ipxe.as_str())
     }
 
     pub(super) fn feature(&mut self, line: usize, name: &str, availability: Availability) {
@@ -134,7 +135,7 @@ impl<'s, 't> Linter<'s, 't> {
     fn option(&mut self, name: &str, option: &UsedOption<'_>) {
         let long = option.spec.long;
         if option.spec.since > self.target.ipxe {
-            let message = self.newer(&format!("`--{long}` of `{name}`"), option.spec.since);
+            let message = self.newer(&format!("`--{long}` of `{name}`"), option.spec.since, "the command would fail");
             self.report(Rule::VersionDifference, option.span, message, "use a newer iPXE, or do without it");
         }
         let Some((value, span)) = option.value else { return };

@@ -109,6 +109,11 @@ impl<'t> Linter<'_, 't> {
     /// Checks the type of a setting.
     pub(super) fn setting_type(&mut self, kind: &str, span: Span) {
         if TYPES.contains(&kind) || kind.contains(['$', '{', '<']) {
+            let since = crate::settings::since_of_type(kind);
+            if since > self.target.ipxe {
+                let message = self.newer(&format!("the type `{kind}`"), since, "the setting is always empty");
+                self.report(Rule::VersionDifference, span, message, "use another type, such as `uuid`");
+            }
             return;
         }
         let message = format!("`{kind}` is no type of a setting, so the setting is always empty");

@@ -20,12 +20,15 @@ pub(super) fn lines(script: &mut ParsedScript<'_>) {
             let end = scanner.line_end(at, &script.breaks[number - 1..]);
             number += script.breaks[number - 1..].iter().take_while(|stop| **stop < end).count();
             let stripped = script.text[at..end].strip_suffix('\r').map_or(end, |text| at + text.len());
-            // An empty line leaves the backslash before it at the end of what was read.
-            let joined = match segments.last() {
-                Some(Span { start, end }) if at == stripped => script.text[*start..*end].ends_with('\\'),
+            // An empty line leaves a second backslash before it at the end of what was read.
+            let joined = match segments.last_mut() {
+                Some(Span { start, end }) if at == stripped && script.text[*start..*end].ends_with('\\') => {
+                    *end -= 1;
+                    true
+                }
                 _ => script.text[at..stripped].ends_with('\\'),
             };
-            segments.push(Span { start: at, end: if joined { stripped - 1 } else { stripped } });
+            segments.push(Span { start: at, end: if joined { at.max(stripped - 1) } else { stripped } });
             let last = end >= script.text.len();
             if joined && end + 1 >= script.text.len() {
                 dangling = Some(Span { start: stripped - 1, end: stripped });
