@@ -62,6 +62,8 @@ fn beginnings() {
     }
     let part = ParsedScript::parse("shell\n", Templates::Opaque);
     assert_eq!(lint(&part, &LintTarget::default()).findings[0].severity, Warning);
+    let template = ParsedScript::parse("shell {{ a }}\n", Templates::Opaque);
+    assert_eq!(lint(&template, &LintTarget::default()).findings[0].severity, Note);
     let read = ParsedScript::parse("shell\n", Templates::None);
     assert_eq!(lint(&read, &LintTarget::default()).findings[0].severity, Error);
 }
@@ -138,10 +140,21 @@ fn commands_and_options() {
         &["chain a ^--replace", "kernel a ^--name b", "dhcp net0 ^--timeout 5000", "item a ^--gap"],
     );
     accepts(Rule::LateOption, &["kernel a --- quiet --foo", "echo a --name", "set a --timeout"]);
-    finds(Rule::TimeUnit, Warning, &["dhcp --timeout ^5", "choose --timeout=^30 a", "sleep ^5000"]);
+    finds(
+        Rule::TimeUnit,
+        Warning,
+        &["dhcp --timeout ^5", "prompt --timeout ^180 a", "choose --timeout=^30 a", "sleep ^5000"],
+    );
     accepts(
         Rule::TimeUnit,
-        &["choose --timeout 0 a", "dhcp --timeout 100", "sleep 60", "ping --count 5 a", "prompt --timeout ${t}"],
+        &[
+            "choose --timeout 0 a",
+            "dhcp --timeout 100",
+            "read --timeout 400 a",
+            "sleep 60",
+            "ping --count 5 a",
+            "prompt --timeout ${t}",
+        ],
     );
 }
 
@@ -208,7 +221,16 @@ fn operators_and_words() {
     );
     accepts(
         Rule::CommentInsideLine,
-        &["echo a # b", "chain a #b", "chain a#b", "# a || b", "set a b #note", "dhcp || # a"],
+        &[
+            "echo a # b",
+            "chain a #b",
+            "chain a#b",
+            "# a || b",
+            "set a b #note",
+            "item a b  #note",
+            "echo b\t#note",
+            "dhcp || # a",
+        ],
     );
     finds(
         Rule::InvisibleCharacter,
@@ -396,7 +418,10 @@ fn flow() {
         Warning,
         &["goto a\n^dhcp\n:a", "exit\n^shell", "isset ${a} && goto b || goto b\n^dhcp\n:b", "chain --replace a\n^dhcp"],
     );
-    finds(Rule::UnreachableCode, Note, &["goto a ||\n^exit\n:a"]);
+    finds(Rule::UnreachableCode, Note, &["goto a ||\n^exit\n:a", "exit\n\n^<html>\n<a && b>\n</html>"]);
+    // What never runs is no error.
+    accepts(Rule::UnknownCommand, &["exit\nwget\nwget a", "exit\n<html>\n"]);
+    finds(Rule::UnknownCommand, Error, &["goto a\nwget\n:a\n^wget", "exit\n:a ^wget"]);
     accepts(
         Rule::UnreachableCode,
         &[
@@ -443,6 +468,28 @@ fn flow() {
         ],
     );
     finds(
+        Rule::RunsEitherWay,
+        Warning,
+        &[
+            "dhcp || echo a && ^goto b\nshell\n:b",
+            "chain a || prompt b && ^shell ||",
+            "dhcp && chain a || sleep 5 && ^chain b || shell",
+        ],
+    );
+    accepts(
+        Rule::RunsEitherWay,
+        &[
+            "dhcp || echo a",
+            "isset ${a} || set a b && goto c\n:c",
+            "dhcp || dhcp net1 && goto b\n:b",
+            "|| echo a && shell",
+            "dhcp || echo a &&",
+            "dhcp && echo a || shell",
+            "isset ${a} && goto b || echo c && goto d\n:b\n:d",
+            "chain a || echo b && goto c\n# d\n:c",
+        ],
+    );
+    finds(
         Rule::ConditionEndsScript,
         Warning,
         &[
@@ -463,7 +510,7 @@ fn flow() {
         ],
     );
     finds(Rule::UnhandledFailure, Warning, &["^chain a\nchain b", "^sanboot a\necho b", "^boot\ngoto a\n:a"]);
-    finds(Rule::UnhandledFailure, Note, &["^dhcp\nshell", "^console --x 1\nshell"]);
+    finds(Rule::UnhandledFailure, Note, &["^dhcp\nshell", "^console --x 1\nshell", "^chain a\nexit"]);
     accepts(
         Rule::UnhandledFailure,
         &[
@@ -471,6 +518,7 @@ fn flow() {
             "chain a ||\nchain b",
             "chain a || goto b\n:b",
             "chain a\n:b\ngoto b",
+            "chain a\n:b\nexit",
             "chain a && exit ||\nshell",
             "set a b\nshell",
         ],

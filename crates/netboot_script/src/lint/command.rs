@@ -7,8 +7,9 @@ use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionVa
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
 
-/// The shortest plausible time in milliseconds, and the longest in seconds.
+/// The shortest plausible time in milliseconds, the shortest in which a person can answer, and the longest in seconds.
 const SHORTEST: u64 = 100;
+const SHORTEST_FOR_PEOPLE: u64 = 400;
 const LONGEST: u64 = 1000;
 
 impl<'s, 't> Linter<'s, 't> {
@@ -155,7 +156,9 @@ impl<'s, 't> Linter<'s, 't> {
             OptionValue::Key if value.len() == 1 || number.is_some() => {}
             OptionValue::Number if number.is_some() => {}
             OptionValue::Milliseconds if number.is_some() => {
-                if number.is_some_and(|time| (1..SHORTEST).contains(&time)) {
+                let asks = matches!(name, "choose" | "present" | "prompt" | "read");
+                let shortest = if asks { SHORTEST_FOR_PEOPLE } else { SHORTEST };
+                if number.is_some_and(|time| (1..shortest).contains(&time)) {
                     let message = format!("`--{long} {value}` is {value} milliseconds, hardly more than an instant");
                     let seconds = number.unwrap_or_default() * 1000;
                     self.report(Rule::TimeUnit, span, message, format!("write `--{long} {seconds}` for seconds"));

@@ -50,9 +50,10 @@ pub fn lint(script: &ParsedScript<'_>, target: &LintTarget) -> LintReport {
     linter.frame();
     linter.each_line();
     linter.labels();
-    linter.flow();
+    let dead = linter.flow();
     linter.images();
     linter.settings();
+    linter.forget(&dead);
     linter.place();
     linter.allow();
     linter.out

@@ -59,7 +59,10 @@ impl<'t> Linter<'_, 't> {
         let operator = text.split_ascii_whitespace().find(|word| ["||", "&&"].contains(word));
         let first = text.split_ascii_whitespace().next().unwrap_or_default();
         let number = text.as_bytes().get(1).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'$');
-        if cut && (shows(last) || last == "set" && number) {
+        // A word after a gap is a comment that was meant to be one.
+        let meant = self.script.text[..span.start].ends_with(['\t']) || self.script.text[..span.start].ends_with("  ");
+        let meant = meant && text.as_bytes().get(1).is_some_and(u8::is_ascii_alphabetic);
+        if cut && !meant && (shows(last) || last == "set" && number) {
             let message = format!("`{first}` begins a comment: the rest of the line is ignored");
             self.report(
                 Rule::CommentInsideLine,

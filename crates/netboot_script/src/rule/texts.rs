@@ -343,6 +343,16 @@ pub(super) const TEXTS: &[RuleText] = &[
         failing: "#!ipxe\nchain http://192.0.2.1/a.ipxe\nchain http://192.0.2.2/a.ipxe\n",
     },
     RuleText {
+        id: "runs-either-way",
+        severity: Warning,
+        title: "A command after a message about a failure runs without a failure, too",
+        why: "Operators have no precedence: each looks at the command that ran last. If the first command in \
+              `dhcp || echo failed && goto retry` succeeds, `echo` does not run, and `&&` follows a success.",
+        remedy: "Jump with `||`, and write the message at the label: `dhcp || goto retry`.",
+        passing: "#!ipxe\n:start\ndhcp || goto retry\nshell\n:retry\necho failed\ngoto start\n",
+        failing: "#!ipxe\n:start\ndhcp || echo failed && goto start\nshell\n",
+    },
+    RuleText {
         id: "initrd-argument",
         severity: Warning,
         title: "The argument `initrd=` of a kernel does not name its initial RAM disk",
