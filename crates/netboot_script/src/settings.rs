@@ -168,33 +168,73 @@ pub fn similar<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
         10..=MAX_NAME => 2,
         _ => return None,
     };
-    let alike = |other: &&str| other.len().abs_diff(name.len()) <= most && !only_digits_differ(name, other);
-    let found = names.into_iter().filter(alike).map(|other| (distance(name, other), other));
-    found.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, other)| other)
+    let letters = letters_of(name);
+    let mut found: Option<(usize, &str)> = None;
+    for other in names {
+        // Fast checks first, because a script can have thousands of names: each slip changes at most two letters.
+        if other.len().abs_diff(name.len()) > most
+            || (letters_of(other) ^ letters).count_ones() as usize > 2 * most
+            || only_digits_differ(name, other)
+        {
+            continue;
+        }
+        let distance = distance(name, other);
+        if (1..=most).contains(&distance) && found.is_none_or(|best| (distance, other) < best) {
+            found = Some((distance, other));
+        }
+    }
+    found.map(|(_, other)| other)
+}
+
+/// Returns a set of the letters in `name`, a bit for each of their lowest five bits.
+fn letters_of(name: &str) -> u32 {
+    let mut letters = 0;
+    for byte in name.as_bytes() {
+        letters |= 1 << (byte & 31);
+    }
+    letters
 }
 
 /// Checks whether two names differ in digits alone, as those of a numbered set do.
 fn only_digits_differ(one: &str, other: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    letters(one) == letters(other)
+    let letters = |text: &'_ str| text.bytes().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
+    one.bytes().chain(other.bytes()).any(|byte| byte.is_ascii_digit()) && letters(one) == letters(other)
 }
 
-/// Returns the number of letters to insert, remove, replace, or swap with their neighbour.
+/// Returns the number of letters to insert, remove, replace, or swap with their neighbour. Names of other lengths, and those
+/// longer than [`MAX_NAME`] where they differ, count as very different.
 pub(crate) fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let mut cost = (rows[i][j] + usize::from(a != b)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
-                cost = cost.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(cost);
-        }
-        rows.push(row);
+    const ROOM: usize = MAX_NAME + 4;
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    while let ([a, rest_of_one @ ..], [b, rest_of_other @ ..]) = (one, other)
+        && a == b
+    {
+        (one, other) = (rest_of_one, rest_of_other);
     }
-    rows[one.len()][other.len()]
+    while let ([rest_of_one @ .., a], [rest_of_other @ .., b]) = (one, other)
+        && a == b
+    {
+        (one, other) = (rest_of_one, rest_of_other);
+    }
+    if one.is_empty() || other.is_empty() || one.len().max(other.len()) >= ROOM {
+        return one.len().max(other.len());
+    }
+    let (mut before, mut last, mut row) = ([0; ROOM], [0; ROOM], [0; ROOM]);
+    for (j, cost) in last.iter_mut().enumerate() {
+        *cost = j;
+    }
+    for (i, a) in one.iter().enumerate() {
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let mut cost = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                cost = cost.min(before[j - 1] + 1);
+            }
+            row[j + 1] = cost;
+        }
+        (before, last, row) = (last, row, before);
+    }
+    last[other.len()]
 }
 
 #[cfg(test)]
@@ -230,5 +270,8 @@ mod tests {
         assert_eq!(of("platformx"), Some("platform"));
         assert_eq!([of("mav"), of("ip4"), of("menu"), of("hostnames-of-all")], [None; 4]);
         assert_eq!(similar("disk2", ["disk1"]), None);
+        assert_eq!(similar("failure", ["failures", "falure", "fialure"]), Some("failures"));
+        assert_eq!([distance("abc", "abc"), distance("abc", "acb"), distance("kitten", "sitting")], [0, 1, 3]);
+        assert_eq!([distance("ab", "a"), distance("", "abc"), distance("a", &"b".repeat(100))], [1, 3, 100]);
     }
 }

@@ -18,12 +18,9 @@ impl<'s, 't> Linter<'s, 't> {
         let script = self.script;
         for line in &script.lines {
             self.words_of(line);
-            for command in line.commands.iter().filter(|command| !command.words.is_empty()) {
-                let word = &command.words[0];
-                if word.is_plain() && CommandSpec::of(&word.text).is_none() {
-                    self.unknown_command(word, line.conditional);
-                }
-            }
+        }
+        for (word, conditional) in std::mem::take(&mut self.strange) {
+            self.unknown_command(word, conditional);
         }
         let known = std::mem::take(&mut self.known);
         for command in &known {
@@ -235,6 +232,13 @@ impl<'s, 't> Linter<'s, 't> {
     fn commands_as_arguments(&mut self, known: &KnownCommand<'_, '_>) {
         let words = known.arguments.positional;
         let name = known.name;
+        let takes_images = matches!(name, "boot" | "chain" | "imgexec" | "initrd" | "kernel" | "sanboot" | "sanhook");
+        let takes_devices =
+            matches!(name, "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" | "ifstat" | "imgfree" | "imgstat");
+        let jumps = words.len() > 1 && words[words.len() - 2].text == "goto";
+        if !takes_images && !takes_devices && !jumps {
+            return;
+        }
         for (at, word) in words.iter().enumerate().filter(|(_, word)| word.is_plain()) {
             let text = &*word.text;
             let Some(spec) = CommandSpec::of(text) else { continue };
@@ -249,7 +253,7 @@ impl<'s, 't> Linter<'s, 't> {
             let leaves = matches!(text, "goto" | "exit" | "shell" | "reboot" | "poweroff");
             let found = jumps && at + 2 == words.len()
                 || match name {
-                    "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" | "ifstat" | "imgfree" | "imgstat" => true,
+                    _ if takes_devices => true,
                     "boot" | "chain" | "imgexec" | "sanboot" | "sanhook" if at > 0 && leaves => last || jumps,
                     "boot" | "chain" | "imgexec" | "initrd" | "kernel" => at == 1 && starts,
                     _ => false,

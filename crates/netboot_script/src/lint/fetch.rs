@@ -126,6 +126,11 @@ impl<'s, 't> Linter<'s, 't> {
     pub(super) fn availability(&mut self, known: &KnownCommand<'s, 't>) {
         let lacks = self.target.available.as_ref().is_some_and(|build| !build.commands.contains(known.name));
         let availability = known.spec.availability_in(self.target.ipxe);
+        let usual = availability == Availability::Always && !self.target.platform.lacks_driver_of(known.name);
+        let has = if self.target.available.is_some() { !lacks } else { usual };
+        if has {
+            return;
+        }
         let need = Need { what: format!("`{}`", known.name), name: known.name, availability, lacks };
         self.lacks(known, known.command.words[0].span, need);
     }

@@ -96,7 +96,7 @@ impl Linter<'_, '_> {
             let between = &self.script.lines[line + 1..=next];
             let together = self.line(line).branch == self.line(next).branch
                 && between.iter().chain([self.line(line)]).all(|line| !line.conditional && !line.unknown);
-            if !together || between.iter().any(|line| line.label.is_some()) || graph.falls_through(at, self).0 {
+            if !together || between.iter().any(|line| line.label.is_some()) || graph.falls_through(at).0 {
                 continue;
             }
             // The line can also end because a command does not exist, which is its own finding.
@@ -153,7 +153,7 @@ impl Linter<'_, '_> {
                 continue;
             };
             let Some(first) = graph.first_from(before) else { continue };
-            let (falls, boots) = graph.falls_through(first, self);
+            let (falls, boots) = graph.falls_through(first);
             if !falls || boots {
                 continue;
             }
@@ -183,16 +183,22 @@ impl Linter<'_, '_> {
 
     /// Finds loops that neither end nor wait.
     fn loops(&mut self, graph: &Graph) {
-        for component in components(graph, |node| self.edges(graph, node)) {
+        let components = components(graph, |node| self.edges(graph, node));
+        let mut owners = vec![usize::MAX; graph.nodes.len()];
+        for (number, component) in components.iter().enumerate() {
+            component.iter().for_each(|node| owners[*node] = number);
+        }
+        for component in components {
+            if component.iter().any(|node| self.leaves(graph, *node, &owners)) {
+                continue;
+            }
             let lines: Vec<usize> = component.iter().map(|node| graph.nodes[*node].line).collect();
             let known = || component.iter().filter_map(|node| graph.nodes[*node].known).map(|at| &self.known[at]);
-            let inside: HashSet<usize> = component.iter().copied().collect();
-            let ends = component.iter().any(|node| self.leaves(graph, *node, &inside));
             let waits = known().any(waits) || known().count() < component.len() && self.has_unknown(graph, &component);
             let counts = known().any(|known| known.name == "inc");
             let template = lines.iter().any(|line| self.line(*line).conditional || self.line(*line).unknown)
                 || lines.iter().any(|line| self.line(*line).branch != self.line(lines[0]).branch);
-            if ends || waits || counts || template {
+            if waits || counts || template {
                 continue;
             }
             let first = *component.iter().min_by_key(|node| (graph.nodes[**node].line, **node)).unwrap_or(&0);
@@ -218,20 +224,21 @@ impl Linter<'_, '_> {
     }
 
     /// Returns the nodes that follow `node`, except those after something was started.
-    fn edges(&self, graph: &Graph, node: usize) -> Vec<usize> {
+    fn edges(&self, graph: &Graph, node: usize) -> [Option<usize>; 2] {
         let of = &graph.nodes[node];
         let success = of.success.filter(|_| !of.known.is_some_and(|known| boots(self.known[known].name)));
-        [success, of.failure].into_iter().flatten().filter_map(|next| graph.target(node, next)).collect()
+        [success, of.failure].map(|next| next.and_then(|next| graph.target(node, next)))
     }
 
-    /// Checks whether a way leads out of `component` from `node`, except by starting something.
-    fn leaves(&self, graph: &Graph, node: usize, component: &HashSet<usize>) -> bool {
+    /// Checks whether a way leads from `node` out of its component, by the component of each node in `owners`, except by
+    /// starting something.
+    fn leaves(&self, graph: &Graph, node: usize, owners: &[usize]) -> bool {
         let of = &graph.nodes[node];
         let success = of.success.filter(|_| !of.known.is_some_and(|known| boots(self.known[known].name)));
         [success, of.failure]
             .into_iter()
             .flatten()
-            .any(|next| graph.target(node, next).is_none_or(|to| !component.contains(&to)))
+            .any(|next| graph.target(node, next).is_none_or(|to| owners[to] != owners[node]))
     }
 
     /// Finds lines that end the script where it goes on to rely on them.
@@ -299,7 +306,7 @@ fn recovers(name: &str) -> bool {
 }
 
 /// Returns the sets of nodes that can reach each other by `edges`, without single nodes that do not reach themselves.
-fn components(graph: &Graph, edges: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
+fn components(graph: &Graph, edges: impl Fn(usize) -> [Option<usize>; 2]) -> Vec<Vec<usize>> {
     let count = graph.nodes.len();
     let (mut order, mut low) = (vec![usize::MAX; count], vec![0; count]);
     let (mut stack, mut on_stack, mut number) = (Vec::new(), vec![false; count], 0);
@@ -317,6 +324,7 @@ fn components(graph: &Graph, edges: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usi
             let node = *node;
             if let Some(to) = targets.get(*at).copied() {
                 *at += 1;
+                let Some(to) = to else { continue };
                 if order[to] == usize::MAX {
                     (order[to], low[to], number) = (number, number, number + 1);
                     stack.push(to);
@@ -327,7 +335,7 @@ fn components(graph: &Graph, edges: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usi
                 }
                 continue;
             }
-            let own = targets.contains(&node);
+            let own = targets.contains(&Some(node));
             calls.pop();
             if let Some((above, ..)) = calls.last() {
                 low[*above] = low[*above].min(low[node]);

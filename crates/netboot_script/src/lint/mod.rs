@@ -18,7 +18,7 @@ use crate::commands::{Availability, CommandSpec};
 use crate::finding::Finding;
 use crate::rule::Rule;
 use crate::settings::similar;
-use crate::syntax::{Operator, ParsedScript, ScriptCommand, ScriptLine, Span};
+use crate::syntax::{Expansion, Operator, ParsedScript, ScriptCommand, ScriptLine, ScriptWord, Span};
 use crate::target::LintTarget;
 
 /// A command or protocol that not every build, or not every release of iPXE, supports.
@@ -63,7 +63,7 @@ pub fn lint(script: &ParsedScript<'_>, target: &LintTarget) -> LintReport {
 const MAX_FINDINGS: usize = 1000;
 
 /// Number of names that may be compared to find one that is meant.
-const MAX_COMPARED: usize = 200_000;
+const MAX_COMPARED: usize = 20_000;
 
 /// A command with what is known about it.
 struct KnownCommand<'s, 't> {
@@ -98,6 +98,8 @@ struct Linter<'s, 't> {
     target: &'s LintTarget,
     /// All commands that iPXE has, in order.
     known: Vec<KnownCommand<'s, 't>>,
+    /// The names of commands that iPXE does not have, each with whether its line is conditional.
+    strange: Vec<(&'s ScriptWord<'t>, bool)>,
     /// The lines of each label, by their indexes.
     labels: HashMap<&'s str, Vec<usize>>,
     /// The names of the settings that the script sets.
@@ -110,6 +112,8 @@ struct Linter<'s, 't> {
     computed: bool,
     /// The constant beginnings of labels that a template makes.
     label_prefixes: BTreeSet<&'s str>,
+    /// The settings that the script uses, in order, each with its word.
+    used: Vec<(Expansion<'s>, Span)>,
     /// The words that the script compares or checks.
     asked: BTreeSet<&'s str>,
     questions: Questions,
@@ -128,12 +132,14 @@ impl<'s, 't> Linter<'s, 't> {
             script,
             target,
             known: Vec::new(),
+            strange: Vec::new(),
             labels: HashMap::new(),
             set: BTreeSet::new(),
             set_prefixes: BTreeSet::new(),
             unknown: script.unclosed.is_some() || script.lines.iter().any(|line| line.unknown),
             computed: false,
             label_prefixes: BTreeSet::new(),
+            used: Vec::new(),
             asked: BTreeSet::new(),
             questions: Questions::default(),
             comparisons: MAX_COMPARED,
@@ -155,7 +161,8 @@ impl<'s, 't> Linter<'s, 't> {
             let ends = [format!("{name}}}"), format!("{name}:")];
             linter.asked.iter().any(|word| ends.iter().any(|end| word.contains(end)))
         };
-        let platform = PLATFORM.iter().any(|word| script.text.contains(word));
+        let contains = |word: &&str| memchr::memmem::find(script.text.as_bytes(), word.as_bytes()).is_some();
+        let platform = PLATFORM.iter().any(contains);
         linter.questions = Questions { platform, filename: asks("filename"), root_path: asks("root-path") };
         linter
     }
@@ -171,7 +178,10 @@ impl<'s, 't> Linter<'s, 't> {
                 self.computed |= !command.words.is_empty();
                 continue;
             };
-            let Some(spec) = CommandSpec::of(name) else { continue };
+            let Some(spec) = CommandSpec::of(name) else {
+                self.strange.push((&command.words[0], line.conditional));
+                continue;
+            };
             let arguments = Arguments::read(spec, command.arguments());
             self.computed |= name == "goto" && arguments.positional.iter().any(|word| !word.is_plain());
             if asks(name) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{KnownCommand, Linter};
 use crate::rule::Rule;
 use crate::settings::{SETTINGS, is_known};
-use crate::syntax::{Expansion, Span, expansions};
+use crate::syntax::Span;
 
 /// Maximum number of beginnings of computed names.
 const MAX_PREFIXES: usize = 100;
@@ -25,7 +25,7 @@ impl<'s> Linter<'s, '_> {
         }
         let mut told = BTreeSet::new();
         let set = std::mem::take(&mut self.set);
-        for (it, span) in self.used() {
+        for (it, span) in std::mem::take(&mut self.used) {
             let name = it.name;
             if set.contains(name) || self.set_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
@@ -78,17 +78,5 @@ impl<'s> Linter<'s, '_> {
         if let Some(kind) = kind.filter(|_| known.name != "item") {
             self.setting_type(kind, span);
         }
-    }
-
-    /// Returns the settings that the script uses, in order.
-    fn used(&self) -> Vec<(Expansion<'s>, Span)> {
-        let mut used = Vec::new();
-        for (_, command) in self.script.commands() {
-            for word in command.words.iter().filter(|word| !word.template && word.text.contains("${")) {
-                let plain = |it: &Expansion<'_>| !it.name.contains(['$', '{']) && !it.name.is_empty();
-                used.extend(expansions(&word.text).0.into_iter().filter(plain).map(|it| (it, word.span)));
-            }
-        }
-        used
     }
 }

@@ -4,11 +4,11 @@ use super::{KnownCommand, Linter, shows};
 use crate::commands::CommandSpec;
 use crate::rule::{Rule, Severity};
 use crate::settings::TYPES;
-use crate::syntax::{ScriptCommand, ScriptLine, ScriptWord, Span, expansions};
+use crate::syntax::{Expansion, ScriptCommand, ScriptLine, ScriptWord, Span, expansions};
 
-impl<'t> Linter<'_, 't> {
+impl<'s, 't> Linter<'s, 't> {
     /// Runs the rules about the words of `line`.
-    pub(super) fn words_of(&mut self, line: &ScriptLine<'t>) {
+    pub(super) fn words_of(&mut self, line: &'s ScriptLine<'t>) {
         for command in &line.commands {
             for word in &command.words {
                 self.characters(word);
@@ -23,6 +23,9 @@ impl<'t> Linter<'_, 't> {
         let text = command.name().is_some_and(shows);
         for (at, word) in command.words.iter().enumerate() {
             // Half an operator is none.
+            if !has_sign(&word.text) {
+                continue;
+            }
             let half = matches!(&*word.text, "|" | "&");
             if !half && !is_glued(&word.text) {
                 continue;
@@ -95,8 +98,8 @@ impl<'t> Linter<'_, 't> {
         }
     }
 
-    fn expansions_of(&mut self, word: &ScriptWord<'_>) {
-        if !word.text.contains("${") || word.template {
+    fn expansions_of(&mut self, word: &'s ScriptWord<'t>) {
+        if !word.expands || word.template {
             return;
         }
         let (found, open) = expansions(&word.text);
@@ -107,6 +110,8 @@ impl<'t> Linter<'_, 't> {
         for kind in found.iter().filter(|it| !it.nested).filter_map(|it| it.kind) {
             self.setting_type(kind, word.span);
         }
+        let plain = |it: &Expansion<'_>| !it.name.is_empty() && !(it.nested && it.name.contains(['$', '{']));
+        self.used.extend(found.into_iter().filter(plain).map(|it| (it, word.span)));
     }
 
     /// Checks the type of a setting.
@@ -164,9 +169,14 @@ impl<'t> Linter<'_, 't> {
     }
 }
 
+/// Checks whether `word` contains a sign that operators consist of.
+fn has_sign(word: &str) -> bool {
+    memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_some()
+}
+
 /// Checks whether `word` contains an operator, which iPXE treats as part of the word.
 pub(super) fn is_glued(word: &str) -> bool {
-    if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
+    if !has_sign(word) {
         return false;
     }
     let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));
