@@ -4,10 +4,12 @@
 //! each change: scripts are short, and the linter takes less than a millisecond for one.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use lsp_server::{Connection, Message, Notification, Request, Response};
 use netboot_loaders::base::diagnostic::Class;
 use netboot_loaders::base::fs::MAX_TEXT;
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::lint::{LintBuild, lint_for};
 use netboot_script::editor::{Completion, CompletionKind, completions, definition, hover};
 use netboot_script::syntax::Span;
@@ -20,10 +22,17 @@ use crate::exit::Failure;
 /// Maximum number of documents that are open at the same time.
 const MAX_DOCUMENTS: usize = 1000;
 
-/// Serves an editor until it asks to end, or goes away.
-pub(super) fn run(target: &LintTarget, builds: &[LintBuild]) -> Result<(), Failure> {
+/// Time after which the server looks whether it has been interrupted.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Serves an editor until it asks to end, or goes away, or until `progress` is cancelled.
+pub(super) fn run(target: &LintTarget, builds: &[LintBuild], progress: &dyn Progress) -> Result<(), Failure> {
     let (connection, threads) = Connection::stdio();
-    let served = Server { target, builds, documents: HashMap::new() }.serve(&connection);
+    let served = Server { target, builds, documents: HashMap::new() }.serve(&connection, progress);
+    if progress.cancelled() {
+        // The threads wait for the editor, and end with the program.
+        return Err(Failure::interrupted());
+    }
     // The thread that writes ends when nothing can be sent any more.
     drop(connection);
     let failed =
@@ -40,8 +49,9 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    fn serve(mut self, connection: &Connection) -> Result<(), String> {
-        let (id, _) = connection.initialize_start().map_err(|error| error.to_string())?;
+    fn serve(mut self, connection: &Connection, progress: &dyn Progress) -> Result<(), String> {
+        let running = || !progress.cancelled();
+        let (id, _) = connection.initialize_start_while(running).map_err(|error| error.to_string())?;
         let answer = json!({
             "capabilities": {
                 "textDocumentSync": { "openClose": true, "change": 1 },
@@ -52,7 +62,12 @@ impl Server<'_> {
             "serverInfo": { "name": "netboot-loaders", "version": env!("CARGO_PKG_VERSION") },
         });
         connection.initialize_finish(id, answer).map_err(|error| error.to_string())?;
-        for message in &connection.receiver {
+        while running() {
+            let message = match connection.receiver.recv_timeout(PATIENCE) {
+                Ok(message) => message,
+                Err(error) if error.is_timeout() => continue,
+                Err(_) => return Ok(()),
+            };
             let answer = match message {
                 Message::Request(request) => {
                     if connection.handle_shutdown(&request).map_err(|error| error.to_string())? {
@@ -100,8 +115,11 @@ impl Server<'_> {
         let document = &notification.params["textDocument"];
         let uri = document["uri"].as_str()?.to_owned();
         let text = match notification.method.as_str() {
-            "textDocument/didOpen" => document["text"].as_str()?,
-            "textDocument/didChange" => notification.params["contentChanges"].as_array()?.last()?["text"].as_str()?,
+            "textDocument/didOpen" => document["text"].as_str()?.to_owned(),
+            "textDocument/didChange" => {
+                let changes = notification.params["contentChanges"].as_array()?;
+                changed(self.documents.get(&uri).cloned().unwrap_or_default(), changes)?
+            }
             "textDocument/didClose" => {
                 self.documents.remove(&uri);
                 return Some(published(&uri, &Value::Null, &[]));
@@ -112,13 +130,30 @@ impl Server<'_> {
             self.documents.remove(&uri);
             return Some(published(&uri, &document["version"], &[]));
         }
-        self.documents.insert(uri.clone(), text.to_owned());
-        let script = ParsedScript::parse(text, Templates::Opaque);
+        let script = ParsedScript::parse(&text, Templates::Opaque);
         let findings = lint_for(&script, self.target, self.builds);
-        let mut cursor = Cursor::new(text);
+        let mut cursor = Cursor::new(&text);
         let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(&mut cursor, finding)).collect();
-        Some(published(&uri, &document["version"], &diagnostics))
+        let published = published(&uri, &document["version"], &diagnostics);
+        self.documents.insert(uri, text);
+        Some(published)
     }
+}
+
+/// Applies `changes` to `text` in order. Some editors send ranges, although the server asks for whole documents.
+fn changed(mut text: String, changes: &[Value]) -> Option<String> {
+    for change in changes {
+        let new = change["text"].as_str()?;
+        let at = |end: &str| {
+            let position = &change["range"][end];
+            Some(offset(&text, position["line"].as_u64()?, position["character"].as_u64()?))
+        };
+        match (at("start"), at("end")) {
+            (Some(start), Some(end)) if start <= end => text.replace_range(start..end, new),
+            _ => new.clone_into(&mut text),
+        }
+    }
+    (!changes.is_empty()).then_some(text)
 }
 
 fn published(uri: &str, version: &Value, diagnostics: &[Value]) -> Notification {
@@ -239,6 +274,23 @@ fn offset(text: &str, line: u64, character: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_are_applied_in_order() {
+        let range = |line, start, end| {
+            json!({
+                "start": { "line": line, "character": start },
+                "end": { "line": line, "character": end },
+            })
+        };
+        let changes = [
+            json!({ "text": "a\nb\u{1d11e}c\n" }),
+            json!({ "range": range(1, 1, 3), "text": "xy" }),
+            json!({ "range": range(0, 1, 9), "text": "z" }),
+        ];
+        assert_eq!(changed("old".to_owned(), &changes).as_deref(), Some("az\nbxyc\n"));
+        assert_eq!((changed(String::new(), &[]), changed(String::new(), &[json!({})])), (None, None));
+    }
 
     #[test]
     fn positions_count_code_units() {
