@@ -467,6 +467,10 @@ fn flow() {
             ":a\ngoto ${b}",
         ],
     );
+}
+
+#[test]
+fn failures() {
     finds(
         Rule::RunsEitherWay,
         Warning,

@@ -186,7 +186,9 @@ impl Linter<'_, '_> {
         let components = components(graph, |node| self.edges(graph, node));
         let mut owners = vec![usize::MAX; graph.nodes.len()];
         for (number, component) in components.iter().enumerate() {
-            component.iter().for_each(|node| owners[*node] = number);
+            for node in component {
+                owners[*node] = number;
+            }
         }
         for component in components {
             if component.iter().any(|node| self.leaves(graph, *node, &owners)) {

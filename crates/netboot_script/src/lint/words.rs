@@ -110,7 +110,7 @@ impl<'s, 't> Linter<'s, 't> {
         for kind in found.iter().filter(|it| !it.nested).filter_map(|it| it.kind) {
             self.setting_type(kind, word.span);
         }
-        let plain = |it: &Expansion<'_>| !it.name.is_empty() && !(it.nested && it.name.contains(['$', '{']));
+        let plain = |it: &Expansion<'_>| !(it.name.is_empty() || it.nested && it.name.contains(['$', '{']));
         self.used.extend(found.into_iter().filter(plain).map(|it| (it, word.span)));
     }
 
