@@ -244,7 +244,8 @@ fn a_configuration_says_what_is_missing() {
     assert!(ran.stdout.contains(&(of("shell") + "the script ends here")) && ran.code == 9, "{ran}");
     assert!(!ran.stdout.contains(&of("http://")), "{ran}");
     // The list of the build for Linux counts only if a script is for Linux.
-    project.write("vendor/linked-objects/mine/tap.linux.txt", "command chain\ncommand shell\nobject image/script\n");
+    let list = "command chain\ncommand shell\nobject image/script\nprotocol net/tcp/http\n";
+    project.write("vendor/linked-objects/mine/tap.linux.txt", list);
     project.write("b.ipxe", "#!ipxe\ndhcp ||\nchain http://192.0.2.1/vmlinuz ||\nshell\n");
     let ran = project.run(lint(&["--config", "mine", "--for", "linux", project.path("b.ipxe").as_str()]));
     assert!(
