@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(of("platformx"), Some("platform"));
         assert_eq!([of("mav"), of("ip4"), of("menu"), of("hostnames-of-all")], [None; 4]);
         assert_eq!(similar("disk2", ["disk1"]), None);
-        assert_eq!(similar("failure", ["failures", "falure", "fialure"]), Some("failures"));
+        assert_eq!(similar("abcdefg", ["abcdfg", "abcdefgh", "abdcefg"]), Some("abcdefgh"));
         assert_eq!([distance("abc", "abc"), distance("abc", "acb"), distance("kitten", "sitting")], [0, 1, 3]);
         assert_eq!([distance("ab", "a"), distance("", "abc"), distance("a", &"b".repeat(100))], [1, 3, 100]);
     }
