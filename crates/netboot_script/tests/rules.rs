@@ -318,7 +318,8 @@ fn addresses_and_features() {
     let build = LintTarget { available: Some(Arc::new(contents)), ..LintTarget::default() };
     let wanted = [(Warning, 2, 1), (Error, 3, 7), (Error, 4, 1)];
     expect(Rule::MissingFeature, &build, "dhcp ||\nchain http://a/b\nshell", &wanted);
-    expect(Rule::MissingFeature, &build, "chain http://[2001:db8::1]/ ||", &[(Warning, 2, 7)]);
+    let twice = [(Warning, 2, 7), (Warning, 2, 7)];
+    expect(Rule::MissingFeature, &build, "chain http://[2001:db8::1]/ ||", &twice);
 }
 
 #[test]

@@ -219,7 +219,8 @@ impl<'s, 't> Linter<'s, 't> {
     fn place(&mut self) {
         let findings = &mut self.out.findings;
         findings.sort_by_key(|finding| (finding.span.start, finding.rule, finding.span.end));
-        findings.dedup_by(|one, other| (one.rule, one.span) == (other.rule, other.span));
+        // One word can lack several things.
+        findings.dedup_by(|one, other| (one.rule, one.span, &one.message) == (other.rule, other.span, &other.message));
         let (mut at, mut line, mut column) = (0, 1, 1);
         for finding in findings {
             // Counting goes on from the last finding: a line can be as long as the script.
