@@ -12,7 +12,7 @@ use crate::loader::linked_objects::{LinkedObjects, ObjectClass};
 use crate::loader::target::{Loader, Platform};
 
 /// The schemes of addresses, each with the source that brings it into a loader.
-const SCHEMES: [(&str, &str); 14] = [
+const SCHEMES: [(&str, &str); 15] = [
     ("http", "net/tcp/http"),
     ("https", "net/tcp/https"),
     ("tftp", "net/udp/tftp"),
@@ -27,7 +27,11 @@ const SCHEMES: [(&str, &str); 14] = [
     ("aoe", "net/aoe"),
     ("fcp", "net/fcp"),
     ("ib_srp", "net/infiniband/ib_srp"),
+    ("usb", "drivers/usb/usbblk"),
 ];
+
+/// The build for Linux. It is no loader, so that only scripts for Linux are checked against it.
+const LINUX: &str = "tap.linux";
 
 /// A build that a script is checked against.
 #[derive(Debug, Clone)]
@@ -75,6 +79,11 @@ impl LintBuild {
                 let name = format!("`{}` of the configuration `{config}`", loader.as_str());
                 builds.push(Self::of(name, platform, &LinkedObjects::read(&list)?));
             }
+        }
+        let list = project.linked(config, LINUX);
+        if wanted == ScriptPlatform::Linux && list.is_file() {
+            let name = format!("`{LINUX}` of the configuration `{config}`");
+            builds.push(Self::of(name, ScriptPlatform::Linux, &LinkedObjects::read(&list)?));
         }
         Ok(builds)
     }

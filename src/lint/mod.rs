@@ -72,6 +72,9 @@ pub fn lint_for(script: &ParsedScript<'_>, target: &LintTarget, builds: &[LintBu
     };
     let targets: Vec<LintTarget> =
         if builds.is_empty() { vec![target.clone()] } else { builds.iter().map(of).collect() };
+    if let [target] = &targets[..] {
+        return lint(script, target).findings;
+    }
     let mut all: BTreeMap<_, Finding> = BTreeMap::new();
     for finding in targets.iter().flat_map(|target| lint(script, target).findings) {
         let key = (finding.span.start, finding.rule, finding.span.end);

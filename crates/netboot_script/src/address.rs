@@ -39,7 +39,7 @@ pub enum Purpose {
 }
 
 /// The schemes of iPXE v2.0.0, from its `uri_opener` tables and `src/config/general.h` at the pinned commit.
-const SCHEMES: [Scheme; 13] = {
+const SCHEMES: [Scheme; 14] = {
     const fn files(name: &'static str, availability: Availability) -> Scheme {
         Scheme { name, availability, purpose: Purpose::Files }
     }
@@ -60,6 +60,7 @@ const SCHEMES: [Scheme; 13] = {
         disks("aoe", Availability::Always),
         disks("fcp", Availability::OnRequest("NET_PROTO_FCOE")),
         disks("ib_srp", Availability::Always),
+        disks("usb", Availability::Always),
     ]
 };
 

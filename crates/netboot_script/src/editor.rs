@@ -150,11 +150,12 @@ pub fn hover(script: &ParsedScript<'_>, at: usize) -> Option<Hover> {
     let spec = command.name().and_then(CommandSpec::of);
     for it in expansions(&word.text).0 {
         let span = Span { start: word.span.start + it.span.start, end: word.span.start + it.span.end };
-        let setting = SETTINGS.iter().find(|setting| setting.name == it.name);
+        let setting = crate::settings::of(it.name);
         if (span.start..span.end).contains(&at)
             && let Some(setting) = setting
         {
-            return Some(Hover { text: format!("`{}`: {}", setting.name, setting.description), span });
+            let text = format!("`{}`: {}{}", setting.name, setting.description, new_in(setting.since));
+            return Some(Hover { text, span });
         }
     }
     let spec = spec?;

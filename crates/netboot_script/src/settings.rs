@@ -3,6 +3,9 @@
 //! Source: the `__setting` and `__setting_type` entries of iPXE v2.0.0, those that only v1.21.1 lacks, and those of
 //! master at 0ab2277c4.
 
+use crate::commands::IpxeRelease;
+use IpxeRelease::{Master, V2_0_0};
+
 /// A setting that iPXE has by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettingSpec {
@@ -10,6 +13,8 @@ pub struct SettingSpec {
     pub name: &'static str,
     /// What it is.
     pub description: &'static str,
+    /// The release that introduced it; 1.21.1 for older ones.
+    pub since: IpxeRelease,
 }
 
 /// All settings, sorted.
@@ -26,10 +31,10 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("cpumodel", "CPU model"),
     setting("cpuvendor", "CPU vendor"),
     setting("crosscert", "Cross-signed certificate source"),
-    setting("cwduri", "Current working directory URI"),
-    setting("cwuri", "Current working URI"),
+    newer("cwduri", V2_0_0, "Current working directory URI"),
+    newer("cwuri", V2_0_0, "Current working URI"),
     setting("dhcp-server", "DHCP server"),
-    setting("dmesg", "Ring buffer"),
+    newer("dmesg", Master, "Ring buffer"),
     setting("dns", "DNS server"),
     setting("dns6", "DNS server"),
     setting("dnssl", "DNS search list"),
@@ -47,16 +52,16 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("ip6", "IPv6 address"),
     setting("keep-san", "Preserve SAN connection"),
     setting("key", "Wireless encryption key"),
-    setting("keymap", "Keyboard map"),
+    newer("keymap", V2_0_0, "Keyboard map"),
     setting("len6", "IPv6 prefix length"),
-    setting("linktype", "Link-layer type"),
+    newer("linktype", V2_0_0, "Link-layer type"),
     setting("mac", "MAC address"),
     setting("manufacturer", "Manufacturer"),
     setting("memsize", "Memory size (in MB)"),
     setting("mtu", "MTU"),
     setting("netmask", "Subnet mask"),
     setting("next-server", "TFTP server"),
-    setting("ntp", "NTP server"),
+    newer("ntp", V2_0_0, "NTP server"),
     setting("password", "Password"),
     setting("peerdist", "PeerDist enabled"),
     setting("peerhost", "PeerDist hosted cache"),
@@ -78,7 +83,7 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("syslog", "Syslog server"),
     setting("syslog6", "Syslog server"),
     setting("syslogs", "Encrypted syslog server"),
-    setting("sysmac", "System MAC"),
+    newer("sysmac", V2_0_0, "System MAC"),
     setting("trust", "Trusted root certificate fingerprints"),
     setting("uid", "User ID"),
     setting("unixtime", "Seconds since the Epoch"),
@@ -91,7 +96,23 @@ pub const SETTINGS: &[SettingSpec] = &[
 ];
 
 const fn setting(name: &'static str, description: &'static str) -> SettingSpec {
-    SettingSpec { name, description }
+    newer(name, IpxeRelease::V1_21_1, description)
+}
+
+const fn newer(name: &'static str, since: IpxeRelease, description: &'static str) -> SettingSpec {
+    SettingSpec { name, description, since }
+}
+
+/// Finds the setting `name`, if it is one of the table.
+#[must_use]
+pub fn of(name: &str) -> Option<&'static SettingSpec> {
+    SETTINGS.binary_search_by(|it| it.name.cmp(name)).ok().map(|index| &SETTINGS[index])
+}
+
+/// Returns the release that introduced the type `kind` of settings.
+#[must_use]
+pub fn since_of_type(kind: &str) -> IpxeRelease {
+    if kind == "guid" { IpxeRelease::V2_0_0 } else { IpxeRelease::V1_21_1 }
 }
 
 /// The types of settings.
@@ -123,7 +144,7 @@ const OPEN_BLOCKS: [&str; 8] = ["acpi", "cpuid", "efi", "memmap", "pci", "smbios
 #[must_use]
 pub fn is_known(block: Option<&str>, name: &str) -> bool {
     let open = |block: &str| OPEN_BLOCKS.contains(&block) || block.rsplit('.').next() == Some("lldp");
-    block.is_some_and(open) || is_tag(name) || SETTINGS.binary_search_by(|it| it.name.cmp(name)).is_ok()
+    block.is_some_and(open) || is_tag(name) || of(name).is_some()
 }
 
 /// Checks whether `name` is the number of a DHCP option, such as `175.189` or `0xaf`.
@@ -135,41 +156,85 @@ fn is_tag(name: &str) -> bool {
     !name.is_empty() && name.split('.').all(number)
 }
 
+/// Length of the longest name that is compared with others; nobody writes longer ones by hand.
+const MAX_NAME: usize = 64;
+
 /// Returns the name among `names` that is most like `name`, if it is like it enough for a slip of the keyboard.
 #[must_use]
 pub fn similar<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let most = match name.len() {
         0..=3 => return None,
         4..=9 => 1,
-        _ => 2,
+        10..=MAX_NAME => 2,
+        _ => return None,
     };
-    let alike = |other: &&str| other.len().abs_diff(name.len()) <= most && !only_digits_differ(name, other);
-    let found = names.into_iter().filter(alike).map(|other| (distance(name, other), other));
-    found.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, other)| other)
+    let letters = letters_of(name);
+    let mut found: Option<(usize, &str)> = None;
+    for other in names {
+        // Fast checks first, because a script can have thousands of names: each slip changes at most two letters.
+        if other.len().abs_diff(name.len()) > most
+            || (letters_of(other) ^ letters).count_ones() as usize > 2 * most
+            || only_digits_differ(name, other)
+        {
+            continue;
+        }
+        let distance = distance(name, other);
+        if (1..=most).contains(&distance) && found.is_none_or(|best| (distance, other) < best) {
+            found = Some((distance, other));
+        }
+    }
+    found.map(|(_, other)| other)
+}
+
+/// Returns a set of the letters in `name`, a bit for each of their lowest five bits.
+fn letters_of(name: &str) -> u32 {
+    let mut letters = 0;
+    for byte in name.as_bytes() {
+        letters |= 1 << (byte & 31);
+    }
+    letters
 }
 
 /// Checks whether two names differ in digits alone, as those of a numbered set do.
 fn only_digits_differ(one: &str, other: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    letters(one) == letters(other)
+    let letters = |text: &'_ str| text.bytes().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
+    one.bytes().chain(other.bytes()).any(|byte| byte.is_ascii_digit()) && letters(one) == letters(other)
 }
 
-/// Returns the number of letters to insert, remove, replace, or swap with their neighbour.
+/// Returns the number of letters to insert, remove, replace, or swap with their neighbour. Names of other lengths, and those
+/// longer than [`MAX_NAME`] where they differ, count as very different.
 pub(crate) fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let mut cost = (rows[i][j] + usize::from(a != b)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
-                cost = cost.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(cost);
-        }
-        rows.push(row);
+    const ROOM: usize = MAX_NAME + 4;
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    while let ([a, rest_of_one @ ..], [b, rest_of_other @ ..]) = (one, other)
+        && a == b
+    {
+        (one, other) = (rest_of_one, rest_of_other);
     }
-    rows[one.len()][other.len()]
+    while let ([rest_of_one @ .., a], [rest_of_other @ .., b]) = (one, other)
+        && a == b
+    {
+        (one, other) = (rest_of_one, rest_of_other);
+    }
+    if one.is_empty() || other.is_empty() || one.len().max(other.len()) >= ROOM {
+        return one.len().max(other.len());
+    }
+    let (mut before, mut last, mut row) = ([0; ROOM], [0; ROOM], [0; ROOM]);
+    for (j, cost) in last.iter_mut().enumerate() {
+        *cost = j;
+    }
+    for (i, a) in one.iter().enumerate() {
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let mut cost = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                cost = cost.min(before[j - 1] + 1);
+            }
+            row[j + 1] = cost;
+        }
+        (before, last, row) = (last, row, before);
+    }
+    last[other.len()]
 }
 
 #[cfg(test)]
@@ -205,5 +270,8 @@ mod tests {
         assert_eq!(of("platformx"), Some("platform"));
         assert_eq!([of("mav"), of("ip4"), of("menu"), of("hostnames-of-all")], [None; 4]);
         assert_eq!(similar("disk2", ["disk1"]), None);
+        assert_eq!(similar("abcdefg", ["abcdfg", "abcdefgh", "abdcefg"]), Some("abcdefgh"));
+        assert_eq!([distance("abc", "abc"), distance("abc", "acb"), distance("kitten", "sitting")], [0, 1, 3]);
+        assert_eq!([distance("ab", "a"), distance("", "abc"), distance("a", &"b".repeat(100))], [1, 3, 100]);
     }
 }

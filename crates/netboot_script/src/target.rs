@@ -16,6 +16,14 @@ pub struct LintTarget {
     pub available: Option<Arc<BuildContents>>,
 }
 
+/// Commands and schemes that no build for Secure Boot has: its drivers for InfiniBand and wireless cards are left out.
+const NOT_FOR_SECURE_BOOT: [&str; 4] = ["ib_srp", "ibstat", "iwlist", "iwstat"];
+
+/// Commands and schemes that a build for Linux such as `tap.linux` lacks: it has neither the drivers for cards and USB, nor
+/// a way to turn the machine off, nor one to the files of EFI.
+const NOT_FOR_LINUX: [&str; 11] =
+    ["fcp", "file", "ib_srp", "ibstat", "iwlist", "iwstat", "pciscan", "poweroff", "reboot", "usb", "usbscan"];
+
 /// The platform that a script is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ScriptPlatform {
@@ -54,7 +62,31 @@ impl ScriptPlatform {
         match self {
             Self::Bios => Some(BuildKind::Bios),
             Self::Efi | Self::SecureBoot => Some(BuildKind::EfiX86),
-            Self::Any | Self::Linux => None,
+            Self::Linux => Some(BuildKind::Linux),
+            Self::Any => None,
+        }
+    }
+
+    /// Checks whether builds for the platform lack the command or scheme `name` because they have no driver that needs
+    /// it, or because the platform has no such thing.
+    #[must_use]
+    pub fn lacks_driver_of(self, name: &str) -> bool {
+        match self {
+            Self::SecureBoot => NOT_FOR_SECURE_BOOT.contains(&name),
+            Self::Linux => NOT_FOR_LINUX.contains(&name),
+            Self::Any | Self::Bios | Self::Efi => false,
+        }
+    }
+
+    /// Returns the kind of its builds, as messages name it.
+    #[must_use]
+    pub const fn builds(self) -> &'static str {
+        match self {
+            Self::Any => "a build",
+            Self::Bios => "a BIOS build",
+            Self::Efi => "a UEFI build",
+            Self::SecureBoot => "a build for Secure Boot",
+            Self::Linux => "a build for Linux",
         }
     }
 

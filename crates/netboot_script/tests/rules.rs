@@ -62,6 +62,8 @@ fn beginnings() {
     }
     let part = ParsedScript::parse("shell\n", Templates::Opaque);
     assert_eq!(lint(&part, &LintTarget::default()).findings[0].severity, Warning);
+    let template = ParsedScript::parse("shell {{ a }}\n", Templates::Opaque);
+    assert_eq!(lint(&template, &LintTarget::default()).findings[0].severity, Note);
     let read = ParsedScript::parse("shell\n", Templates::None);
     assert_eq!(lint(&read, &LintTarget::default()).findings[0].severity, Error);
 }
@@ -112,6 +114,7 @@ fn commands_and_options() {
             "prompt --key 0x102 a",
             "chain --timeout ${t} a",
             "console --x 0x400",
+            "chain --timeout 99999999999999999999 a",
             "chain -t100 a",
         ],
     );
@@ -137,10 +140,21 @@ fn commands_and_options() {
         &["chain a ^--replace", "kernel a ^--name b", "dhcp net0 ^--timeout 5000", "item a ^--gap"],
     );
     accepts(Rule::LateOption, &["kernel a --- quiet --foo", "echo a --name", "set a --timeout"]);
-    finds(Rule::TimeUnit, Warning, &["dhcp --timeout ^5", "choose --timeout=^30 a", "sleep ^5000"]);
+    finds(
+        Rule::TimeUnit,
+        Warning,
+        &["dhcp --timeout ^5", "prompt --timeout ^180 a", "choose --timeout=^30 a", "sleep ^5000"],
+    );
     accepts(
         Rule::TimeUnit,
-        &["choose --timeout 0 a", "dhcp --timeout 100", "sleep 60", "ping --count 5 a", "prompt --timeout ${t}"],
+        &[
+            "choose --timeout 0 a",
+            "dhcp --timeout 100",
+            "read --timeout 400 a",
+            "sleep 60",
+            "ping --count 5 a",
+            "prompt --timeout ${t}",
+        ],
     );
 }
 
@@ -207,7 +221,16 @@ fn operators_and_words() {
     );
     accepts(
         Rule::CommentInsideLine,
-        &["echo a # b", "chain a #b", "chain a#b", "# a || b", "set a b #note", "dhcp || # a"],
+        &[
+            "echo a # b",
+            "chain a #b",
+            "chain a#b",
+            "# a || b",
+            "set a b #note",
+            "item a b  #note",
+            "echo b\t#note",
+            "dhcp || # a",
+        ],
     );
     finds(
         Rule::InvisibleCharacter,
@@ -278,13 +301,25 @@ fn addresses_and_features() {
         "console --x 1\nkernel memdisk\nchain a.kpxe?b",
         &[(Warning, 3, 8), (Warning, 4, 7)],
     );
+    let linux = LintTarget { platform: ScriptPlatform::Linux, ..LintTarget::default() };
+    let text = "console\nreboot ||\nchain https://a/b.efi ||\nchain file:/a ||\nfdt a ||\nping a ||\nsanhook usb:a ||";
+    let wanted = [(Warning, 3, 1), (Warning, 4, 7), (Warning, 5, 7), (Warning, 6, 1), (Warning, 7, 1), (Warning, 8, 9)];
+    expect(Rule::MissingFeature, &linux, text, &wanted);
+    let secure = LintTarget { platform: ScriptPlatform::SecureBoot, ..LintTarget::default() };
+    expect(
+        Rule::MissingFeature,
+        &secure,
+        "iwlist ||\nimgverify a b ||\nibstat ||\ndhcp",
+        &[(Warning, 2, 1), (Warning, 3, 1), (Warning, 4, 1)],
+    );
     expect(Rule::MissingFeature, &LintTarget::default(), "console\nping a", &[(Note, 3, 1)]);
     let contents =
         BuildContents { name: "`x.pxe`".into(), commands: ["chain".to_owned()].into(), ..BuildContents::default() };
     let build = LintTarget { available: Some(Arc::new(contents)), ..LintTarget::default() };
     let wanted = [(Warning, 2, 1), (Error, 3, 7), (Error, 4, 1)];
     expect(Rule::MissingFeature, &build, "dhcp ||\nchain http://a/b\nshell", &wanted);
-    expect(Rule::MissingFeature, &build, "chain http://[2001:db8::1]/ ||", &[(Warning, 2, 7)]);
+    let twice = [(Warning, 2, 7), (Warning, 2, 7)];
+    expect(Rule::MissingFeature, &build, "chain http://[2001:db8::1]/ ||", &twice);
 }
 
 #[test]
@@ -298,6 +333,28 @@ fn versions() {
     expect(Rule::VersionDifference, &of(IpxeRelease::Master), text, &[]);
     expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), "chain data:,a ||", &[(Warning, 2, 7)]);
     expect(Rule::BadAddress, &of(IpxeRelease::Master), "chain data:,a ||", &[]);
+    for (text, column) in [
+        ("read --timeout 5000 a ||", 6),
+        ("echo ${sysmac}", 6),
+        ("set a ${net0/linktype}", 7),
+        ("echo ${smbios/1.8.16:guid}", 6),
+    ] {
+        expect(Rule::VersionDifference, &old, text, &[(Warning, 2, column)]);
+        expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), text, &[]);
+    }
+    expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), "echo ${dmesg}", &[(Warning, 2, 6)]);
+    expect(Rule::VersionDifference, &old, "set keymap x\necho ${keymap}", &[]);
+    let injected = "initrd a /b mode=755\ninitrd c /d mkdir=1\nkernel k initrd=initrd.magic\nboot";
+    let of_old = |platform| LintTarget { platform, ..old.clone() };
+    expect(Rule::VersionDifference, &old, injected, &[(Note, 2, 10), (Warning, 3, 13), (Note, 4, 10)]);
+    let on_uefi = [(Warning, 2, 10), (Warning, 3, 13), (Warning, 4, 10)];
+    expect(Rule::VersionDifference, &of_old(ScriptPlatform::Efi), injected, &on_uefi);
+    expect(Rule::VersionDifference, &of_old(ScriptPlatform::Bios), injected, &[(Warning, 3, 13)]);
+    expect(Rule::VersionDifference, &of(IpxeRelease::V2_0_0), injected, &[]);
+    let features = "chain https://a/b ||\nconsole ||\npoweroff ||\nchain http://[2001:db8::1]/ ||";
+    let wanted = [(Warning, 2, 7), (Warning, 3, 1), (Warning, 4, 1)];
+    expect(Rule::MissingFeature, &of_old(ScriptPlatform::Efi), features, &wanted);
+    expect(Rule::MissingFeature, &of_old(ScriptPlatform::Any), features, &wanted.map(|(_, line, at)| (Note, line, at)));
     let boot = "kernel http://a/vmlinuz quiet\ninitrd http://a/i.img\nboot";
     expect(Rule::InitrdArgument, &old, boot, &[(Warning, 2, 8)]);
     expect(Rule::InitrdArgument, &of(IpxeRelease::V2_0_0), boot, &[(Note, 2, 8)]);
@@ -362,7 +419,10 @@ fn flow() {
         Warning,
         &["goto a\n^dhcp\n:a", "exit\n^shell", "isset ${a} && goto b || goto b\n^dhcp\n:b", "chain --replace a\n^dhcp"],
     );
-    finds(Rule::UnreachableCode, Note, &["goto a ||\n^exit\n:a"]);
+    finds(Rule::UnreachableCode, Note, &["goto a ||\n^exit\n:a", "exit\n\n^<html>\n<a && b>\n</html>"]);
+    // What never runs is no error.
+    accepts(Rule::UnknownCommand, &["exit\nwget\nwget a", "exit\n<html>\n"]);
+    finds(Rule::UnknownCommand, Error, &["goto a\nwget\n:a\n^wget", "exit\n:a ^wget"]);
     accepts(
         Rule::UnreachableCode,
         &[
@@ -408,6 +468,32 @@ fn flow() {
             ":a\ngoto ${b}",
         ],
     );
+}
+
+#[test]
+fn failures() {
+    finds(
+        Rule::RunsEitherWay,
+        Warning,
+        &[
+            "dhcp || echo a && ^goto b\nshell\n:b",
+            "chain a || prompt b && ^shell ||",
+            "dhcp && chain a || sleep 5 && ^chain b || shell",
+        ],
+    );
+    accepts(
+        Rule::RunsEitherWay,
+        &[
+            "dhcp || echo a",
+            "isset ${a} || set a b && goto c\n:c",
+            "dhcp || dhcp net1 && goto b\n:b",
+            "|| echo a && shell",
+            "dhcp || echo a &&",
+            "dhcp && echo a || shell",
+            "isset ${a} && goto b || echo c && goto d\n:b\n:d",
+            "chain a || echo b && goto c\n# d\n:c",
+        ],
+    );
     finds(
         Rule::ConditionEndsScript,
         Warning,
@@ -429,7 +515,7 @@ fn flow() {
         ],
     );
     finds(Rule::UnhandledFailure, Warning, &["^chain a\nchain b", "^sanboot a\necho b", "^boot\ngoto a\n:a"]);
-    finds(Rule::UnhandledFailure, Note, &["^dhcp\nshell", "^console --x 1\nshell"]);
+    finds(Rule::UnhandledFailure, Note, &["^dhcp\nshell", "^console --x 1\nshell", "^chain a\nexit"]);
     accepts(
         Rule::UnhandledFailure,
         &[
@@ -437,6 +523,7 @@ fn flow() {
             "chain a ||\nchain b",
             "chain a || goto b\n:b",
             "chain a\n:b\ngoto b",
+            "chain a\n:b\nexit",
             "chain a && exit ||\nshell",
             "set a b\nshell",
         ],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use netboot_fixtures::project::Project;
@@ -31,7 +32,8 @@ netboot_fixtures::tests! {
 }
 
 /// Lints scripts of other projects, which are not part of this repository. Every error and every warning in the snapshot
-/// was looked at: no error is false. A folder for each project, called `OWNER+NAME`, has its files that end in `.ipxe`,
+/// was looked at: no error is false, and of the warnings only those about two files of `RackHD/on-taskgraph` are, which its
+/// server puts behind a first line. A folder for each project, called `OWNER+NAME`, has its files that end in `.ipxe`,
 /// have `.ipxe.` in their names, or begin with `#!ipxe`, also after statements of a template; on GitHub, at these commits:
 ///
 /// - `AdrianKoshka/ipxe-scripts` 6f58c7cc5c2069dc04bf0a8cc7a36bc2a2575dc8
@@ -49,6 +51,9 @@ netboot_fixtures::tests! {
 /// - `theforeman/community-templates` 535e940d276c8090486d1962e09feb10d734ed2b
 /// - `tinkerbell/tinkerbell` 9111b51c992046ce14a9a57f612f9ef0ffb0d698
 /// - `warewulf/warewulf` 148e8de75b8a0a056868a8187b2daf382d9255c9
+///
+/// `netbootxyz+netboot.xyz+rendered` has the templates of netboot.xyz that begin as scripts, as Jinja renders them with
+/// `trim_blocks`, and with the variables in `defaults/main.yml`, `vars/` and `endpoints.yml` of the same commit.
 fn scripts_of_other_projects_have_the_known_findings() -> Result<(), String> {
     const VARIABLE: &str = "NETBOOT_LOADERS_TEST_SCRIPTS";
     let folder = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} names no folder of scripts"))?;
@@ -65,6 +70,11 @@ fn scripts_of_other_projects_have_the_known_findings() -> Result<(), String> {
             *of.entry(format!("{} {}", finding.severity, finding.rule)).or_default() += 1;
         }
     }
+    let mut all = BTreeMap::new();
+    for (what, count) in counts.values().flatten() {
+        *all.entry(what.clone()).or_default() += count;
+    }
+    counts.insert("~ all of them".to_owned(), all);
     let lines = |(project, counts): (String, BTreeMap<String, usize>)| {
         counts.iter().fold(format!("{project}\n"), |text, (what, count)| format!("{text}  {count:4} {what}\n"))
     };
@@ -233,6 +243,18 @@ fn a_configuration_says_what_is_missing() {
     assert!(ran.stdout.contains(&(of("https://") + "the command fails")), "{ran}");
     assert!(ran.stdout.contains(&(of("shell") + "the script ends here")) && ran.code == 9, "{ran}");
     assert!(!ran.stdout.contains(&of("http://")), "{ran}");
+    // The list of the build for Linux counts only if a script is for Linux.
+    let list = "command chain\ncommand shell\nobject image/script\nprotocol net/tcp/http\n";
+    project.write("vendor/linked-objects/mine/tap.linux.txt", list);
+    project.write("b.ipxe", "#!ipxe\ndhcp ||\nchain http://192.0.2.1/vmlinuz ||\nshell\n");
+    let ran = project.run(lint(&["--config", "mine", "--for", "linux", project.path("b.ipxe").as_str()]));
+    assert!(
+        ran.stdout.contains("`dhcp` is not in `tap.linux` of the configuration `mine`: the command fails"),
+        "{ran}"
+    );
+    assert!(ran.stdout.contains("a build for Linux starts nothing else") && !ran.stdout.contains("`shell`"), "{ran}");
+    let ran = project.run(lint(&["--config", "mine", project.path("b.ipxe").as_str()]));
+    assert!(!ran.stdout.contains("tap.linux") && ran.stdout.contains("`shell` is not in `ipxe.pxe`"), "{ran}");
     let error = project.run(lint(&["--config", "mine", "--for", "efi", project.path("a.ipxe").as_str()])).error(3);
     assert!(error.contains("hint: name one of `mine`"), "{error}");
 }
@@ -267,9 +289,30 @@ fn passwords_are_not_shown() {
     assert!(!std::fs::read_to_string(&sarif).unwrap().contains("S3CRET"));
 }
 
-/// A script of the largest size, with a finding in each line.
+/// A script of the largest size, with a finding in each line, or of a shape in which each part could be compared with all
+/// others.
 fn a_long_script_is_checked_within_limits() {
     let project = Project::cold();
+    let numbered = |count: usize, of: &dyn Fn(usize) -> String| (0..count).map(of).collect::<String>();
+    let shapes = [
+        format!("{}isset a\n{}shell\n", "isset a && ".repeat(90_000), "#\n".repeat(400_000)),
+        numbered(40_000, &|at| format!("choose a{at} && goto ${{a{at}}}\n")) + ":x\n",
+        format!("{}echo a{} x\n", "# lint: allow time-unit a\n".repeat(30_000), " \\\n".repeat(400_000)),
+        "dhcp --timeout 5 || ".repeat(90_000),
+        format!("goto {}\n:{}\n", "a".repeat(200_000), "a".repeat(199_999)),
+        format!("kernel a {}\n{}boot\n", "initrd=b ".repeat(200_000), "initrd b\n".repeat(2000)),
+        "echo \u{e9}\u{a0}".repeat(150_000),
+        numbered(60_000, &|at| format!(":l{at}\nchain x || goto l{}\n", at * 7919 % 60_000)),
+    ];
+    for shape in shapes {
+        project.write("long.ipxe", &format!("#!ipxe\n{shape}"));
+        let begun = Instant::now();
+        let (path, sarif) = (project.path("long.ipxe"), project.path("long.sarif"));
+        let ran = project.run_within_limits(&lint(&[path.as_str(), "--sarif", sarif.as_str()]));
+        let shape: String = shape.chars().take(40).collect();
+        assert!(ran.code == 0 || ran.code == 9, "{shape}: {}", ran.code);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{shape}: {:?}", begun.elapsed());
+    }
     for line in ["wget x\n", ":a\n", "goto b || goto b\n", "set x${y} z \\\n", "{{ a }} {% b %}\n", "${${${\n"] {
         let text = ["#!ipxe\n".to_owned(), line.repeat(((2 << 20) - 8) / line.len())].concat();
         project.write("long.ipxe", &text);

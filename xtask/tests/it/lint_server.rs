@@ -10,6 +10,7 @@ netboot_fixtures::tests! {
     an_editor_is_told_of_findings_after_each_change,
     an_editor_is_told_what_can_stand_and_what_stands_at_a_place,
     an_editor_that_goes_away_ends_the_server,
+    an_interrupt_ends_the_server,
 }
 
 const FILE: &str = "file:///boot.ipxe";
@@ -149,4 +150,12 @@ fn an_editor_that_goes_away_ends_the_server() {
     write!(editor.input.as_mut().unwrap(), "Content-Length: x\r\n\r\n").unwrap();
     drop(editor.input.take());
     assert!(!editor.server.wait().unwrap().success());
+}
+
+fn an_interrupt_ends_the_server() {
+    let project = Project::cold();
+    let mut editor = Editor::start(&project, &[]);
+    let pid = editor.server.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(editor.server.wait().unwrap().code(), Some(130));
 }

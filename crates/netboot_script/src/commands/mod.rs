@@ -18,6 +18,8 @@ pub enum BuildKind {
     EfiArm64,
     /// For UEFI on another CPU.
     EfiOther,
+    /// For a process of Linux on x86.
+    Linux,
 }
 
 /// The availability of a command or protocol.
@@ -25,7 +27,7 @@ pub enum BuildKind {
 pub enum Availability {
     /// Available in every build.
     Always,
-    /// Available if the build defines this macro, which EFI builds do by default and BIOS builds do not.
+    /// Available if the build defines this macro, which EFI and Linux builds do by default and BIOS builds do not.
     EfiOnly(&'static str),
     /// Available if the build defines this macro, which no build does by default.
     OnRequest(&'static str),
@@ -45,13 +47,28 @@ impl Availability {
             Self::Always => return None,
             Self::EfiOnly(name) => (name, kind != BuildKind::Bios),
             Self::OnRequest(name) => (name, false),
-            Self::X86Only(name) => (name, matches!(kind, BuildKind::Bios | BuildKind::EfiX86)),
+            Self::X86Only(name) => (name, matches!(kind, BuildKind::Bios | BuildKind::EfiX86 | BuildKind::Linux)),
             Self::OtherThanX86(name) => (name, matches!(kind, BuildKind::EfiArm64 | BuildKind::EfiOther)),
             Self::Arm64Only(name) => (name, kind == BuildKind::EfiArm64),
         };
         (!has).then_some(name)
     }
+
+    /// Returns the availability in `release` of what has this availability in 2.0.0.
+    #[must_use]
+    pub fn in_release(self, release: IpxeRelease) -> Self {
+        match self {
+            Self::EfiOnly(name) if release == IpxeRelease::V1_21_1 && !OF_EFI_IN_1_21_1.contains(&name) => {
+                Self::OnRequest(name)
+            }
+            availability => availability,
+        }
+    }
 }
+
+/// The macros that builds of 1.21.1 for UEFI define by default, among those that builds of 2.0.0 define. Source:
+/// `src/config/general.h` and `src/config/defaults/efi.h` of v1.21.1.
+const OF_EFI_IN_1_21_1: [&str; 2] = ["DOWNLOAD_PROTO_FILE", "NET_PROTO_IPV6"];
 
 /// The prefix of addresses that need a protocol which BIOS builds leave out.
 pub const HTTPS: &str = "https://";
@@ -136,6 +153,16 @@ impl CommandSpec {
     pub fn of(name: &str) -> Option<&'static Self> {
         COMMANDS.binary_search_by(|command| command.name.cmp(name)).ok().map(|index| &COMMANDS[index])
     }
+
+    /// Returns the availability in `release`.
+    #[must_use]
+    pub fn availability_in(&self, release: IpxeRelease) -> Availability {
+        // 1.21.1 defines the macro of `reboot` by default, and not that of `poweroff`.
+        match self.name {
+            "poweroff" if release == IpxeRelease::V1_21_1 => Availability::OnRequest("POWEROFF_CMD"),
+            _ => self.availability.in_release(release),
+        }
+    }
 }
 
 /// Returns the release that introduced `command`; `None` if 1.21.1 has it, or if iPXE 2.0.0 has no such command.
@@ -157,6 +184,7 @@ pub fn availability(command: &str) -> Option<Availability> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::ScriptPlatform;
 
     /// The commands of iPXE 2.0.0.
     fn known() -> impl Iterator<Item = &'static CommandSpec> {
@@ -175,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn a_build_of_1_21_1_has_less_by_default() {
+        let of = |name| CommandSpec::of(name).unwrap().availability_in(IpxeRelease::V1_21_1);
+        assert_eq!(of("console"), Availability::OnRequest("CONSOLE_CMD"));
+        assert_eq!(of("poweroff"), Availability::OnRequest("POWEROFF_CMD"));
+        assert_eq!(of("reboot"), Availability::Always);
+        assert_eq!(of("cpuid"), Availability::X86Only("CPUID_CMD"));
+        let file = Availability::EfiOnly("DOWNLOAD_PROTO_FILE");
+        assert_eq!(file.in_release(IpxeRelease::V1_21_1), file);
+        assert_eq!(availability("console").unwrap().in_release(IpxeRelease::V2_0_0).missing(BuildKind::EfiX86), None);
+    }
+
+    #[test]
     fn a_command_of_2_0_0_alone_has_its_release() {
         assert_eq!((since("iflinkwait"), since("sha256sum")), (Some("2.0.0"), Some("2.0.0")));
         // 1.21.1 has these two of the digest commands.
@@ -190,15 +230,19 @@ mod tests {
             let commands = list.lines().filter_map(|line| line.strip_prefix("command ")).map(str::to_owned);
             commands.collect::<std::collections::BTreeSet<_>>()
         };
-        for (loader, kind) in [
-            ("ipxe.efi", BuildKind::EfiX86),
-            ("ipxe.pxe", BuildKind::Bios),
-            ("i386/ipxe.efi", BuildKind::EfiX86),
-            ("arm64/ipxe.efi", BuildKind::EfiArm64),
-            ("arm32/ipxe.efi", BuildKind::EfiOther),
-            ("riscv64/ipxe.efi", BuildKind::EfiOther),
+        for (loader, kind, platform) in [
+            ("ipxe.efi", BuildKind::EfiX86, ScriptPlatform::Efi),
+            ("sb/ipxe.efi", BuildKind::EfiX86, ScriptPlatform::SecureBoot),
+            ("ipxe.pxe", BuildKind::Bios, ScriptPlatform::Bios),
+            ("tap.linux", BuildKind::Linux, ScriptPlatform::Linux),
+            ("i386/ipxe.efi", BuildKind::EfiX86, ScriptPlatform::Efi),
+            ("arm64/ipxe.efi", BuildKind::EfiArm64, ScriptPlatform::Efi),
+            ("arm32/ipxe.efi", BuildKind::EfiOther, ScriptPlatform::Efi),
+            ("riscv64/ipxe.efi", BuildKind::EfiOther, ScriptPlatform::Efi),
         ] {
-            let has = |command: &&CommandSpec| command.availability.missing(kind).is_none();
+            let has = |command: &&CommandSpec| {
+                command.availability.missing(kind).is_none() && !platform.lacks_driver_of(command.name)
+            };
             let wanted = known().filter(has).map(|command| command.name.to_owned()).collect();
             assert_eq!(commands(loader), wanted, "{loader}");
         }

@@ -98,6 +98,7 @@ const PING: Options = &[
 ];
 const PRESENT: Options = &[option("form", 'f', Text, V2_0_0), option("keep", 'k', Flag, V2_0_0)];
 const PROMPT: Options = &[option("key", 'k', Key, V1_21_1), option("timeout", 't', Milliseconds, V1_21_1)];
+const READ: Options = &[option("timeout", 't', Milliseconds, V2_0_0)];
 const REBOOT: Options = &[option("warm", 'w', Flag, V1_21_1), option("setup", 's', Flag, V2_0_0)];
 const SANBOOT: Options = &[
     option("drive", 'd', Number, V1_21_1),
@@ -231,7 +232,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     command("profstat", (OnRequest("PROFSTAT_CMD"), V1_21_1), (0, 0), NONE, "prints profiling data"),
     command("prompt", (Always, V1_21_1), (0, ANY), PROMPT, "waits for a key"),
     command("pxebs", (Always, V1_21_1), (2, 2), NONE, "asks a PXE boot server"),
-    command("read", (Always, V1_21_1), (1, 1), TIMEOUT, "asks for the value of a setting"),
+    command("read", (Always, V1_21_1), (1, 1), READ, "asks for the value of a setting"),
     command("reboot", (Always, V1_21_1), (0, 0), REBOOT, "restarts the machine"),
     command("route", (Always, V1_21_1), (0, 0), NONE, "prints the routing table"),
     command("sanboot", (Always, V1_21_1), (0, ANY), SANBOOT, "boots from a SAN disk"),

@@ -26,21 +26,18 @@ impl Linter<'_, '_> {
         let mut silent = HashMap::new();
         // The last of several such lines is followed by the one that they are for.
         let mut next = None;
-        for line in self.script.lines.iter().rev() {
+        let lines = &self.script.lines;
+        for (index, line) in lines.iter().enumerate().rev() {
             let alone = line.commands.is_empty() && line.label.is_none();
             if !alone {
-                next = Some(line);
+                next = Some(index);
             }
             let Some(span) = line.comment else { continue };
             let text = self.script.text[span.start..span.end].trim_start_matches('#').trim();
             let Some(rest) = text.strip_prefix(MARK) else { continue };
             match rule(rest) {
                 Ok(rule) => {
-                    let of = if alone { next.unwrap_or(line) } else { line };
-                    let last = self.script.position(of.span.end).0;
-                    (of.number..=last).for_each(|line| {
-                        silent.insert((rule, line), allows.len());
-                    });
+                    silent.insert((rule, next.filter(|_| alone).unwrap_or(index)), allows.len());
                     allows.push(Allow { span, rule, used: false });
                 }
                 Err(message) => {
@@ -50,7 +47,9 @@ impl Linter<'_, '_> {
             }
         }
         self.out.findings.retain(|finding| {
-            let found = silent.get(&(finding.rule, finding.line)).map(|index| &mut allows[*index]);
+            let index = lines.partition_point(|line| line.span.start <= finding.span.start).checked_sub(1);
+            let index = index.filter(|index| finding.span.start <= lines[*index].span.end);
+            let found = index.and_then(|index| silent.get(&(finding.rule, index))).map(|index| &mut allows[*index]);
             found.is_none_or(|allow| {
                 allow.used = true;
                 false

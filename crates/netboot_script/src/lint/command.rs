@@ -7,8 +7,9 @@ use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionVa
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
 
-/// The shortest plausible time in milliseconds, and the longest in seconds.
+/// The shortest plausible time in milliseconds, the shortest in which a person can answer, and the longest in seconds.
 const SHORTEST: u64 = 100;
+const SHORTEST_FOR_PEOPLE: u64 = 400;
 const LONGEST: u64 = 1000;
 
 impl<'s, 't> Linter<'s, 't> {
@@ -17,12 +18,9 @@ impl<'s, 't> Linter<'s, 't> {
         let script = self.script;
         for line in &script.lines {
             self.words_of(line);
-            for command in line.commands.iter().filter(|command| !command.words.is_empty()) {
-                let word = &command.words[0];
-                if word.is_plain() && CommandSpec::of(&word.text).is_none() {
-                    self.unknown_command(word, line.conditional);
-                }
-            }
+        }
+        for (word, conditional) in std::mem::take(&mut self.strange) {
+            self.unknown_command(word, conditional);
         }
         let known = std::mem::take(&mut self.known);
         for command in &known {
@@ -85,7 +83,7 @@ impl<'s, 't> Linter<'s, 't> {
 
     /// Reports that the version of iPXE lacks the command.
     fn version(&mut self, known: &KnownCommand<'s, 't>, span: Span) {
-        let message = self.newer(&format!("`{}`", known.name), known.spec.since);
+        let message = self.newer(&format!("`{}`", known.name), known.spec.since, "the command would fail");
         let severity = Rule::VersionDifference.severity();
         let remedy = "use a newer iPXE, or do without it";
         let finding = self.report(Rule::VersionDifference, span, message, remedy);
@@ -93,12 +91,13 @@ impl<'s, 't> Linter<'s, 't> {
         finding.word = (known.spec.since == IpxeRelease::Master).then(|| known.name.to_owned());
     }
 
-    pub(super) fn newer(&self, what: &str, since: IpxeRelease) -> String {
+    /// Returns a message about `what` is new in a later version, and `then` happens in that of the script.
+    pub(super) fn newer(&self, what: &str, since: IpxeRelease, then: &str) -> String {
         let since = match since {
             IpxeRelease::Master => "after iPXE 2.0.0".to_owned(),
             since => format!("in iPXE {}", since.as_str()),
         };
-        format!("{what} is new {since}, and the script is for {}: the command would fail", self.target.ipxe.as_str())
+        format!("{what} is new {since}, and the script is for {}: {then}", self.target.ipxe.as_str())
     }
 
     pub(super) fn feature(&mut self, line: usize, name: &str, availability: Availability) {
@@ -134,7 +133,7 @@ impl<'s, 't> Linter<'s, 't> {
     fn option(&mut self, name: &str, option: &UsedOption<'_>) {
         let long = option.spec.long;
         if option.spec.since > self.target.ipxe {
-            let message = self.newer(&format!("`--{long}` of `{name}`"), option.spec.since);
+            let message = self.newer(&format!("`--{long}` of `{name}`"), option.spec.since, "the command would fail");
             self.report(Rule::VersionDifference, option.span, message, "use a newer iPXE, or do without it");
         }
         let Some((value, span)) = option.value else { return };
@@ -154,7 +153,9 @@ impl<'s, 't> Linter<'s, 't> {
             OptionValue::Key if value.len() == 1 || number.is_some() => {}
             OptionValue::Number if number.is_some() => {}
             OptionValue::Milliseconds if number.is_some() => {
-                if number.is_some_and(|time| (1..SHORTEST).contains(&time)) {
+                let asks = matches!(name, "choose" | "present" | "prompt" | "read");
+                let shortest = if asks { SHORTEST_FOR_PEOPLE } else { SHORTEST };
+                if number.is_some_and(|time| (1..shortest).contains(&time)) {
                     let message = format!("`--{long} {value}` is {value} milliseconds, hardly more than an instant");
                     let seconds = number.unwrap_or_default() * 1000;
                     self.report(Rule::TimeUnit, span, message, format!("write `--{long} {seconds}` for seconds"));
@@ -231,6 +232,13 @@ impl<'s, 't> Linter<'s, 't> {
     fn commands_as_arguments(&mut self, known: &KnownCommand<'_, '_>) {
         let words = known.arguments.positional;
         let name = known.name;
+        let takes_images = matches!(name, "boot" | "chain" | "imgexec" | "initrd" | "kernel" | "sanboot" | "sanhook");
+        let takes_devices =
+            matches!(name, "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" | "ifstat" | "imgfree" | "imgstat");
+        let jumps = words.len() > 1 && words[words.len() - 2].text == "goto";
+        if !takes_images && !takes_devices && !jumps {
+            return;
+        }
         for (at, word) in words.iter().enumerate().filter(|(_, word)| word.is_plain()) {
             let text = &*word.text;
             let Some(spec) = CommandSpec::of(text) else { continue };
@@ -245,7 +253,7 @@ impl<'s, 't> Linter<'s, 't> {
             let leaves = matches!(text, "goto" | "exit" | "shell" | "reboot" | "poweroff");
             let found = jumps && at + 2 == words.len()
                 || match name {
-                    "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" | "ifstat" | "imgfree" | "imgstat" => true,
+                    _ if takes_devices => true,
                     "boot" | "chain" | "imgexec" | "sanboot" | "sanhook" if at > 0 && leaves => last || jumps,
                     "boot" | "chain" | "imgexec" | "initrd" | "kernel" => at == 1 && starts,
                     _ => false,
@@ -262,12 +270,16 @@ impl<'s, 't> Linter<'s, 't> {
 
 /// Parses a number as `strtoul()` does: decimal, hexadecimal after `0x`, or octal after `0`.
 fn number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
     let digits = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(text);
-    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(&digits[1..], 8).ok(),
-        None => digits.parse().ok(),
-    }
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
+        None => (digits, 10),
+    };
+    // No digits at all after a sign or `0x` are zero, and what is too large is a number all the same.
+    let is_number = !text.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    is_number.then(|| if digits.is_empty() { 0 } else { u64::from_str_radix(digits, radix).unwrap_or(u64::MAX) })
 }
 
 #[cfg(test)]
@@ -277,6 +289,7 @@ mod tests {
     #[test]
     fn numbers_are_read_as_c_reads_them() {
         assert_eq!([number("0x10"), number("010"), number("0"), number("-1")], [Some(16), Some(8), Some(0), Some(1)]);
-        assert_eq!([number(""), number("5s"), number("09"), number("0x")], [None; 4]);
+        assert_eq!([number("0x"), number("-"), number(&"9".repeat(30))], [Some(0), Some(0), Some(u64::MAX)]);
+        assert_eq!([number(""), number("5s"), number("09"), number("0xg")], [None; 4]);
     }
 }

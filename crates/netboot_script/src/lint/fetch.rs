@@ -13,8 +13,10 @@ use crate::target::ScriptPlatform;
 const OF_BIOS: [&str; 7] = [".c32", ".0", ".kpxe", ".kkpxe", ".pxe", ".lkrn", "memdisk"];
 
 /// What a command needs in a build.
-struct Need {
+struct Need<'n> {
     what: String,
+    /// The name of the command or scheme.
+    name: &'n str,
     /// The builds that have it by default.
     availability: Availability,
     /// Whether a certain build lacks it.
@@ -73,7 +75,7 @@ impl<'s, 't> Linter<'s, 't> {
         };
         if word.text.starts_with("data:") {
             if self.target.ipxe < IpxeRelease::Master {
-                let message = self.newer("`data:`", IpxeRelease::Master);
+                let message = self.newer("`data:`", IpxeRelease::Master, "the command would fail");
                 self.report(Rule::VersionDifference, word.span, message, "use a newer iPXE, or a server");
             }
             return;
@@ -105,12 +107,17 @@ impl<'s, 't> Linter<'s, 't> {
         let of_build = self.target.available.as_ref();
         let lacks_scheme = of_build.is_some_and(|build| !build.schemes.contains(scheme.name));
         let lacks_ipv6 = of_build.is_some_and(|build| !build.ipv6);
-        let need =
-            Need { what: format!("`{}`", scheme.prefix()), availability: scheme.availability, lacks: lacks_scheme };
+        let (what, availability) = (format!("`{}`", scheme.prefix()), scheme.availability);
+        let need = Need { what, name: scheme.name, availability, lacks: lacks_scheme };
         self.lacks(known, word.span, need);
         if let Some(host) = address.ipv6() {
             self.feature(line, host, address::IPV6);
-            let need = Need { what: "an IPv6 address".to_owned(), availability: address::IPV6, lacks: lacks_ipv6 };
+            let need = Need {
+                what: "an IPv6 address".to_owned(),
+                name: "ipv6",
+                availability: address::IPV6,
+                lacks: lacks_ipv6,
+            };
             self.lacks(known, word.span, need);
         }
     }
@@ -118,13 +125,19 @@ impl<'s, 't> Linter<'s, 't> {
     /// Checks whether the builds that the script is for have the command.
     pub(super) fn availability(&mut self, known: &KnownCommand<'s, 't>) {
         let lacks = self.target.available.as_ref().is_some_and(|build| !build.commands.contains(known.name));
-        let need = Need { what: format!("`{}`", known.name), availability: known.spec.availability, lacks };
+        let availability = known.spec.availability_in(self.target.ipxe);
+        let usual = availability == Availability::Always && !self.target.platform.lacks_driver_of(known.name);
+        let has = if self.target.available.is_some() { !lacks } else { usual };
+        if has {
+            return;
+        }
+        let need = Need { what: format!("`{}`", known.name), name: known.name, availability, lacks };
         self.lacks(known, known.command.words[0].span, need);
     }
 
     /// Reports that what `known` needs in `span` is missing.
-    fn lacks(&mut self, known: &KnownCommand<'s, 't>, span: Span, need: Need) {
-        let Need { what, availability, lacks } = need;
+    fn lacks(&mut self, known: &KnownCommand<'s, 't>, span: Span, need: Need<'_>) {
+        let Need { what, name, availability, lacks } = need;
         let then = if known.handled { "the command fails" } else { "the script ends here" };
         if let Some(build) = &self.target.available {
             if lacks {
@@ -136,18 +149,27 @@ impl<'s, 't> Linter<'s, 't> {
             }
             return;
         }
-        let (severity, missing, where_) = match (self.target.platform.build(), availability) {
-            (Some(kind), _) => match availability.missing(kind) {
-                Some(name) if !self.questions.platform => {
-                    let platform = if self.target.platform == ScriptPlatform::Bios { "a BIOS" } else { "a UEFI" };
-                    (Severity::Warning, name, format!("{platform} build does not have it by default"))
+        let platform = self.target.platform;
+        let availability = availability.in_release(self.target.ipxe);
+        let by_macro =
+            |name: &str| format!("{what} needs `{name}`: {} does not have it by default, and", platform.builds());
+        let (severity, found) = match platform.build() {
+            Some(_) if self.questions.platform => return,
+            Some(_) if platform.lacks_driver_of(name) => {
+                (Severity::Warning, format!("{what} is not in {}, and", platform.builds()))
+            }
+            Some(kind) => match availability.missing(kind) {
+                Some(name) => (Severity::Warning, by_macro(name)),
+                None => return,
+            },
+            None => match availability {
+                Availability::OnRequest(name) => {
+                    (Severity::Note, format!("{what} needs `{name}`: no build has it by default, and"))
                 }
                 _ => return,
             },
-            (None, Availability::OnRequest(name)) => (Severity::Note, name, "no build has it by default".to_owned()),
-            (None, _) => return,
         };
-        let message = format!("{what} needs `{missing}`: {where_}, and {then}");
+        let message = format!("{found} {then}");
         self.report(Rule::MissingFeature, span, message, "use a build that has it, or do without it").severity =
             severity;
     }
@@ -168,6 +190,9 @@ impl<'s, 't> Linter<'s, 't> {
             .map_or(matches!(self.target.platform, ScriptPlatform::Efi | ScriptPlatform::SecureBoot), |build| {
                 build.images.contains("efi_image")
             });
+        let is_linux = of_build.map_or(self.target.platform == ScriptPlatform::Linux, |build| {
+            !build.images.contains("efi_image") && !build.images.contains("bzimage") && build.images.contains("script")
+        });
         let starts = super::boots(known.name) || matches!(known.name, "kernel" | "imgload" | "imgselect");
         if !starts || self.questions.platform {
             return;
@@ -176,6 +201,8 @@ impl<'s, 't> Linter<'s, 't> {
             "is an EFI application, which a BIOS build does not start"
         } else if is_efi && OF_BIOS.iter().any(|end| ends(end)) {
             "is a program for BIOS, which a UEFI build does not start"
+        } else if is_linux && (ends(".efi") || OF_BIOS.iter().any(|end| ends(end)) || name.starts_with("vmlinuz")) {
+            "is no script, and a build for Linux starts nothing else"
         } else {
             return;
         };
@@ -227,7 +254,9 @@ impl<'s, 't> Linter<'s, 't> {
 fn looks_like_web(scheme: &str, rest: &str) -> bool {
     let web = ["http", "https", "tftp"];
     let single = rest.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
-    web.contains(&scheme) && single || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1)
+    scheme.len() <= "https".len() + 1
+        && (web.contains(&scheme) && single
+            || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1))
 }
 
 /// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.

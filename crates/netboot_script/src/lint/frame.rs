@@ -21,9 +21,14 @@ impl Linter<'_, '_> {
                 }
                 _ => "does not begin with `#!ipxe`, so iPXE would not take it for a script",
             };
-            // A file can be a part that another program puts behind a beginning; what iPXE gets is none.
+            // A file can be a part that another program puts behind a beginning, as templates often are; what iPXE gets
+            // is none.
             let part = self.script.templates == Templates::Opaque && !text.contains("#!ipxe");
-            let severity = if part { Severity::Warning } else { Severity::Error };
+            let severity = match part {
+                true if self.script.is_template() => Severity::Note,
+                true => Severity::Warning,
+                false => Severity::Error,
+            };
             let span = Span { start: 0, end };
             self.report(Rule::NotAScript, span, found, "make `#!ipxe` the first line").severity = severity;
         }

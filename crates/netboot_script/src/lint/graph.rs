@@ -3,8 +3,6 @@
 //! After a command, iPXE looks for the next one of the line that its operator lets run. A line whose last command
 //! failed ends the script. `goto` continues at a label, and `exit` ends the script.
 
-use std::collections::{BTreeMap, HashSet};
-
 use super::{KnownCommand, Linter, boots};
 use crate::syntax::{Operator, ScriptLine, ScriptWord};
 
@@ -44,18 +42,30 @@ pub(super) struct Graph {
     pub nodes: Vec<Node>,
     /// The first node at or after each line.
     after: Vec<Option<usize>>,
+    /// How the line of each node can end from there.
+    ends: Vec<LineEnd>,
+}
+
+/// How a line can end.
+#[derive(Debug, Clone, Copy, Default)]
+struct LineEnd {
+    /// Whether it can go on with the line after it.
+    falls: bool,
+    /// Whether it can do so after a command that usually comes back.
+    plain: bool,
 }
 
 impl Graph {
     pub(super) fn of(linter: &Linter<'_, '_>) -> Self {
-        let known: BTreeMap<(usize, usize), usize> =
-            linter.known.iter().enumerate().map(|(at, known)| ((known.line, known.index), at)).collect();
-        let mut graph = Self { nodes: Vec::new(), after: vec![None; linter.script.lines.len() + 1] };
+        let mut known = linter.known.iter().enumerate().peekable();
+        let count = linter.script.lines.len();
+        let mut graph = Self { nodes: Vec::new(), after: vec![None; count + 1], ends: Vec::new() };
         for (number, line) in linter.script.lines.iter().enumerate() {
             let base = graph.nodes.len();
             let following = following(line);
             for (index, command) in line.commands.iter().enumerate() {
-                let known = known.get(&(number, index)).copied();
+                // Known commands are in order, too.
+                let known = known.next_if(|(_, it)| (it.line, it.index) == (number, index)).map(|(at, _)| at);
                 let of = known.map(|at| &linter.known[at]);
                 let (success, failure) =
                     if command.words.is_empty() { (true, false) } else { of.map_or((true, true), outcomes) };
@@ -75,7 +85,31 @@ impl Graph {
             }
             graph.after[line] = first;
         }
+        graph.find_ends(linter);
         graph
+    }
+
+    /// Fills in how each node's line can end from there. What follows in a line has a higher number.
+    fn find_ends(&mut self, linter: &Linter<'_, '_>) {
+        self.ends = vec![LineEnd::default(); self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            let boots = node.known.is_some_and(|known| comes_back_seldom(&linter.known[known]));
+            let mut end = LineEnd::default();
+            for (next, failed) in [(node.success, false), (node.failure, true)] {
+                match next {
+                    Some(Next::Same(to)) => {
+                        end.falls |= self.ends[to].falls;
+                        end.plain |= self.ends[to].plain;
+                    }
+                    Some(Next::Line) => {
+                        end.falls = true;
+                        end.plain |= failed || !boots;
+                    }
+                    _ => {}
+                }
+            }
+            self.ends[at] = end;
+        }
     }
 
     /// Returns the node that `next` leads to from `node`, if it is one.
@@ -95,23 +129,8 @@ impl Graph {
 
     /// Checks whether the line of its first node `first` can go on with the line after it. The second value is whether
     /// it does so only after a command that usually does not come back.
-    pub(super) fn falls_through(&self, first: usize, linter: &Linter<'_, '_>) -> (bool, bool) {
-        let (mut open, mut seen) = (vec![first], HashSet::from([first]));
-        let (mut falls, mut plain) = (false, false);
-        while let Some(at) = open.pop() {
-            let node = &self.nodes[at];
-            let boots = node.known.is_some_and(|known| comes_back_seldom(&linter.known[known]));
-            for (next, failed) in [(node.success, false), (node.failure, true)] {
-                match next {
-                    Some(Next::Same(to)) if seen.insert(to) => open.push(to),
-                    Some(Next::Line) => {
-                        falls = true;
-                        plain |= failed || !boots;
-                    }
-                    _ => {}
-                }
-            }
-        }
+    pub(super) fn falls_through(&self, first: usize) -> (bool, bool) {
+        let LineEnd { falls, plain } = self.ends[first];
         (falls, falls && !plain)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{KnownCommand, Linter, boots};
+use super::{KnownCommand, Linter, boots, fetches};
 use crate::commands::IpxeRelease;
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
+use crate::target::ScriptPlatform;
 
 /// Maximum number of kernels between which a script decides.
 const MAX_KERNELS: usize = 100;
@@ -31,6 +32,9 @@ struct Kernel<'s> {
 impl<'s> Linter<'s, '_> {
     pub(super) fn images(&mut self) {
         self.left();
+        if self.target.ipxe == IpxeRelease::V1_21_1 {
+            self.older_ways();
+        }
         if !self.target.platform.can_be_efi() {
             return;
         }
@@ -67,12 +71,40 @@ impl<'s> Linter<'s, '_> {
         self.known = known;
     }
 
+    /// Finds what 1.21.1 does otherwise with images: on UEFI it hands each of them to the kernel as a file of its own, so
+    /// that there is no `initrd.magic` and no image becomes a file of the initial RAM disk (2.0.0 does both since
+    /// e5f025517), and it makes no folders for such files (12ea8c407).
+    fn older_ways(&mut self) {
+        let efi = self.target.platform.can_be_efi();
+        let unsure = if self.target.platform == ScriptPlatform::Any { Severity::Note } else { Severity::Warning };
+        let known = std::mem::take(&mut self.known);
+        for command in known.iter().filter(|it| fetches(it.name) || boots(it.name) || it.name == "imgargs") {
+            let words = || command.arguments.positional.iter().skip(1);
+            let initrd = matches!(command.name, "initrd" | "module" | "imgfetch");
+            let mut report = |span, what: &str, then: &str, severity| {
+                let message = self.newer(what, IpxeRelease::V2_0_0, then);
+                self.report(Rule::VersionDifference, span, message, "use a newer iPXE, or do without it").severity =
+                    severity;
+            };
+            if let Some(word) = words().find(|word| initrd && word.text.starts_with("mkdir=")) {
+                report(word.span, "`mkdir=`", "no folder is made", Severity::Warning);
+            } else if let Some(word) = words().next().filter(|_| initrd && efi) {
+                report(word.span, "a name in the initial RAM disk, on UEFI,", "the file is not there", unsure);
+            }
+            if let Some(word) = words().find(|word| efi && word.text == "initrd=initrd.magic") {
+                report(word.span, "`initrd.magic`", "the kernel finds no initial RAM disk", unsure);
+            }
+        }
+        self.known = known;
+    }
+
     /// Checks a kernel that starts.
     fn start(&mut self, group: &Group<'s>) {
+        let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
+        let certain = group.images.iter().all(Option::is_some) && !group.conditional && !images.is_empty();
         for kernel in &group.kernels {
             let mut seen = BTreeSet::new();
             let mut named = false;
-            let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
             for (text, span, plain) in &kernel.words {
                 let Some(name) = text.strip_prefix("initrd=") else { continue };
                 named = true;
@@ -83,9 +115,7 @@ impl<'s> Linter<'s, '_> {
                     let message = format!("`{text}` is there twice, and the kernel would read the image twice");
                     self.report(Rule::InitrdArgument, *span, message, "remove one of them");
                 }
-                let certain = group.images.iter().all(Option::is_some) && !group.conditional;
-                let known = images.contains(name) || name == "initrd.magic";
-                if certain && !known && !group.images.is_empty() {
+                if certain && !images.contains(name) && name != "initrd.magic" {
                     let names: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
                     let message =
                         format!("`{text}` names no image: on UEFI, the kernel looks among {}", names.join(", "));

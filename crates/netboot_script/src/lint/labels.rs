@@ -1,9 +1,12 @@
 //! Rules about labels and the entries of menus.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::Linter;
 use crate::rule::Rule;
+
+/// Maximum number of settings that menus store choices in.
+const MAX_CHOICES: usize = 50;
 
 impl<'s> Linter<'s, '_> {
     pub(super) fn labels(&mut self) {
@@ -69,7 +72,7 @@ impl<'s> Linter<'s, '_> {
         if self.unknown || self.labels.is_empty() || self.script.labels().any(|(_, label)| !label.is_plain()) {
             return;
         }
-        let chosen: Vec<&str> = self
+        let chosen: BTreeSet<&str> = self
             .known
             .iter()
             .filter(|known| known.name == "choose")
@@ -88,7 +91,7 @@ impl<'s> Linter<'s, '_> {
             let other = self.known.iter().filter(uses).any(|known| !jumps(&known) && known.name != "iseq");
             self.known.iter().filter(jumps).any(|known| !other || !known.handled)
         };
-        if chosen.is_empty() || !chosen.iter().all(jumps) {
+        if chosen.is_empty() || chosen.len() > MAX_CHOICES || !chosen.iter().all(jumps) {
             return;
         }
         // An entry that the script compares with, or that is the start of a name, needs no label.

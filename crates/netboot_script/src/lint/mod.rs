@@ -18,7 +18,7 @@ use crate::commands::{Availability, CommandSpec};
 use crate::finding::Finding;
 use crate::rule::Rule;
 use crate::settings::similar;
-use crate::syntax::{Operator, ParsedScript, ScriptCommand, ScriptLine, Span};
+use crate::syntax::{Expansion, Operator, ParsedScript, ScriptCommand, ScriptLine, ScriptWord, Span};
 use crate::target::LintTarget;
 
 /// A command or protocol that not every build, or not every release of iPXE, supports.
@@ -50,9 +50,10 @@ pub fn lint(script: &ParsedScript<'_>, target: &LintTarget) -> LintReport {
     linter.frame();
     linter.each_line();
     linter.labels();
-    linter.flow();
+    let dead = linter.flow();
     linter.images();
     linter.settings();
+    linter.forget(&dead);
     linter.place();
     linter.allow();
     linter.out
@@ -62,7 +63,7 @@ pub fn lint(script: &ParsedScript<'_>, target: &LintTarget) -> LintReport {
 const MAX_FINDINGS: usize = 1000;
 
 /// Number of names that may be compared to find one that is meant.
-const MAX_COMPARED: usize = 200_000;
+const MAX_COMPARED: usize = 20_000;
 
 /// A command with what is known about it.
 struct KnownCommand<'s, 't> {
@@ -97,6 +98,8 @@ struct Linter<'s, 't> {
     target: &'s LintTarget,
     /// All commands that iPXE has, in order.
     known: Vec<KnownCommand<'s, 't>>,
+    /// The names of commands that iPXE does not have, each with whether its line is conditional.
+    strange: Vec<(&'s ScriptWord<'t>, bool)>,
     /// The lines of each label, by their indexes.
     labels: HashMap<&'s str, Vec<usize>>,
     /// The names of the settings that the script sets.
@@ -109,6 +112,8 @@ struct Linter<'s, 't> {
     computed: bool,
     /// The constant beginnings of labels that a template makes.
     label_prefixes: BTreeSet<&'s str>,
+    /// The settings that the script uses, in order, each with its word.
+    used: Vec<(Expansion<'s>, Span)>,
     /// The words that the script compares or checks.
     asked: BTreeSet<&'s str>,
     questions: Questions,
@@ -127,12 +132,14 @@ impl<'s, 't> Linter<'s, 't> {
             script,
             target,
             known: Vec::new(),
+            strange: Vec::new(),
             labels: HashMap::new(),
             set: BTreeSet::new(),
             set_prefixes: BTreeSet::new(),
             unknown: script.unclosed.is_some() || script.lines.iter().any(|line| line.unknown),
             computed: false,
             label_prefixes: BTreeSet::new(),
+            used: Vec::new(),
             asked: BTreeSet::new(),
             questions: Questions::default(),
             comparisons: MAX_COMPARED,
@@ -154,7 +161,8 @@ impl<'s, 't> Linter<'s, 't> {
             let ends = [format!("{name}}}"), format!("{name}:")];
             linter.asked.iter().any(|word| ends.iter().any(|end| word.contains(end)))
         };
-        let platform = PLATFORM.iter().any(|word| script.text.contains(word));
+        let contains = |word: &&str| memchr::memmem::find(script.text.as_bytes(), word.as_bytes()).is_some();
+        let platform = PLATFORM.iter().any(contains);
         linter.questions = Questions { platform, filename: asks("filename"), root_path: asks("root-path") };
         linter
     }
@@ -170,7 +178,10 @@ impl<'s, 't> Linter<'s, 't> {
                 self.computed |= !command.words.is_empty();
                 continue;
             };
-            let Some(spec) = CommandSpec::of(name) else { continue };
+            let Some(spec) = CommandSpec::of(name) else {
+                self.strange.push((&command.words[0], line.conditional));
+                continue;
+            };
             let arguments = Arguments::read(spec, command.arguments());
             self.computed |= name == "goto" && arguments.positional.iter().any(|word| !word.is_plain());
             if asks(name) {
@@ -208,7 +219,8 @@ impl<'s, 't> Linter<'s, 't> {
     fn place(&mut self) {
         let findings = &mut self.out.findings;
         findings.sort_by_key(|finding| (finding.span.start, finding.rule, finding.span.end));
-        findings.dedup_by(|one, other| (one.rule, one.span) == (other.rule, other.span));
+        // One word can lack several things.
+        findings.dedup_by(|one, other| (one.rule, one.span, &one.message) == (other.rule, other.span, &other.message));
         let (mut at, mut line, mut column) = (0, 1, 1);
         for finding in findings {
             // Counting goes on from the last finding: a line can be as long as the script.

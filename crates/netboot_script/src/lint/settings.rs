@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{KnownCommand, Linter};
 use crate::rule::Rule;
 use crate::settings::{SETTINGS, is_known};
-use crate::syntax::{Span, expansions};
+use crate::syntax::Span;
 
 /// Maximum number of beginnings of computed names.
 const MAX_PREFIXES: usize = 100;
@@ -25,8 +25,13 @@ impl<'s> Linter<'s, '_> {
         }
         let mut told = BTreeSet::new();
         let set = std::mem::take(&mut self.set);
-        for (name, span) in self.used() {
+        for (it, span) in std::mem::take(&mut self.used) {
+            let name = it.name;
             if set.contains(name) || self.set_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            if is_known(it.block, name) {
+                self.newer_setting(name, span);
                 continue;
             }
             let all = SETTINGS.iter().map(|setting| setting.name).chain(set.iter().copied());
@@ -37,6 +42,15 @@ impl<'s> Linter<'s, '_> {
                 let message = format!("`{name}` is set nowhere in this script, so another one has to set it");
                 self.report(Rule::UnsetSetting, span, message, "set it, or check it with `isset`");
             }
+        }
+    }
+
+    /// Reports that the version of iPXE lacks the setting.
+    fn newer_setting(&mut self, name: &str, span: Span) {
+        let since = crate::settings::of(name).map(|setting| setting.since);
+        if let Some(since) = since.filter(|since| *since > self.target.ipxe) {
+            let message = self.newer(&format!("the setting `{name}`"), since, "it is empty");
+            self.report(Rule::VersionDifference, span, message, "use a newer iPXE, or do without it");
         }
     }
 
@@ -64,21 +78,5 @@ impl<'s> Linter<'s, '_> {
         if let Some(kind) = kind.filter(|_| known.name != "item") {
             self.setting_type(kind, span);
         }
-    }
-
-    /// Returns the settings that the script uses and iPXE does not have, in order.
-    fn used(&self) -> Vec<(&'s str, Span)> {
-        let mut used = Vec::new();
-        for (_, command) in self.script.commands() {
-            for word in command.words.iter().filter(|word| !word.template && word.text.contains("${")) {
-                for it in expansions(&word.text).0 {
-                    let plain = !it.name.contains(['$', '{']) && !it.name.is_empty();
-                    if plain && !is_known(it.block, it.name) {
-                        used.push((it.name, word.span));
-                    }
-                }
-            }
-        }
-        used
     }
 }

@@ -4,11 +4,11 @@ use super::{KnownCommand, Linter, shows};
 use crate::commands::CommandSpec;
 use crate::rule::{Rule, Severity};
 use crate::settings::TYPES;
-use crate::syntax::{ScriptCommand, ScriptLine, ScriptWord, Span, expansions};
+use crate::syntax::{Expansion, ScriptCommand, ScriptLine, ScriptWord, Span, expansions};
 
-impl<'t> Linter<'_, 't> {
+impl<'s, 't> Linter<'s, 't> {
     /// Runs the rules about the words of `line`.
-    pub(super) fn words_of(&mut self, line: &ScriptLine<'t>) {
+    pub(super) fn words_of(&mut self, line: &'s ScriptLine<'t>) {
         for command in &line.commands {
             for word in &command.words {
                 self.characters(word);
@@ -23,6 +23,9 @@ impl<'t> Linter<'_, 't> {
         let text = command.name().is_some_and(shows);
         for (at, word) in command.words.iter().enumerate() {
             // Half an operator is none.
+            if !has_sign(&word.text) {
+                continue;
+            }
             let half = matches!(&*word.text, "|" | "&");
             if !half && !is_glued(&word.text) {
                 continue;
@@ -59,7 +62,10 @@ impl<'t> Linter<'_, 't> {
         let operator = text.split_ascii_whitespace().find(|word| ["||", "&&"].contains(word));
         let first = text.split_ascii_whitespace().next().unwrap_or_default();
         let number = text.as_bytes().get(1).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'$');
-        if cut && (shows(last) || last == "set" && number) {
+        // A word after a gap is a comment that was meant to be one.
+        let meant = self.script.text[..span.start].ends_with(['\t']) || self.script.text[..span.start].ends_with("  ");
+        let meant = meant && text.as_bytes().get(1).is_some_and(u8::is_ascii_alphabetic);
+        if cut && !meant && (shows(last) || last == "set" && number) {
             let message = format!("`{first}` begins a comment: the rest of the line is ignored");
             self.report(
                 Rule::CommentInsideLine,
@@ -92,8 +98,8 @@ impl<'t> Linter<'_, 't> {
         }
     }
 
-    fn expansions_of(&mut self, word: &ScriptWord<'_>) {
-        if !word.text.contains("${") || word.template {
+    fn expansions_of(&mut self, word: &'s ScriptWord<'t>) {
+        if !word.expands || word.template {
             return;
         }
         let (found, open) = expansions(&word.text);
@@ -104,11 +110,18 @@ impl<'t> Linter<'_, 't> {
         for kind in found.iter().filter(|it| !it.nested).filter_map(|it| it.kind) {
             self.setting_type(kind, word.span);
         }
+        let plain = |it: &Expansion<'_>| !(it.name.is_empty() || it.nested && it.name.contains(['$', '{']));
+        self.used.extend(found.into_iter().filter(plain).map(|it| (it, word.span)));
     }
 
     /// Checks the type of a setting.
     pub(super) fn setting_type(&mut self, kind: &str, span: Span) {
         if TYPES.contains(&kind) || kind.contains(['$', '{', '<']) {
+            let since = crate::settings::since_of_type(kind);
+            if since > self.target.ipxe {
+                let message = self.newer(&format!("the type `{kind}`"), since, "the setting is always empty");
+                self.report(Rule::VersionDifference, span, message, "use another type, such as `uuid`");
+            }
             return;
         }
         let message = format!("`{kind}` is no type of a setting, so the setting is always empty");
@@ -156,9 +169,14 @@ impl<'t> Linter<'_, 't> {
     }
 }
 
+/// Checks whether `word` contains a sign that operators consist of.
+fn has_sign(word: &str) -> bool {
+    memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_some()
+}
+
 /// Checks whether `word` contains an operator, which iPXE treats as part of the word.
 pub(super) fn is_glued(word: &str) -> bool {
-    if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
+    if !has_sign(word) {
         return false;
     }
     let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));

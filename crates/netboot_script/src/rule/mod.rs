@@ -105,6 +105,7 @@ rules! {
     EndlessLoop,
     ConditionEndsScript,
     UnhandledFailure,
+    RunsEitherWay,
     InitrdArgument,
     ImagesLeft,
     SecretInScript,

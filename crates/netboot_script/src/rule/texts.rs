@@ -138,7 +138,10 @@ pub(super) const TEXTS: &[RuleText] = &[
         id: "version-difference",
         severity: Warning,
         title: "Another version of iPXE is needed",
-        why: "The command or option is newer than the version that the script is for, so the command fails there.",
+        why: "A command or option that is newer than the version that the script is for fails there. A newer setting, or \
+              one with a newer type, is empty. iPXE 1.21.1 does two things otherwise on UEFI: an image with a name after \
+              its address does not become a file of the initial RAM disk, and there is no `initrd.magic`. Its builds have \
+              less by default, which `missing-feature` takes into account.",
         remedy: "Use a newer iPXE, or do without it.",
         passing: "#!ipxe\nkernel http://192.0.2.1/vmlinuz\nboot\n",
         failing: "#!ipxe\nkernel --quiet http://192.0.2.1/vmlinuz\nboot\n",
@@ -338,6 +341,16 @@ pub(super) const TEXTS: &[RuleText] = &[
         remedy: "Write `||` and what to do then, or `||` alone to go on.",
         passing: "#!ipxe\nchain http://192.0.2.1/a.ipxe ||\nchain http://192.0.2.2/a.ipxe\n",
         failing: "#!ipxe\nchain http://192.0.2.1/a.ipxe\nchain http://192.0.2.2/a.ipxe\n",
+    },
+    RuleText {
+        id: "runs-either-way",
+        severity: Warning,
+        title: "A command after a message about a failure runs without a failure, too",
+        why: "Operators have no precedence: each looks at the command that ran last. If the first command in \
+              `dhcp || echo failed && goto retry` succeeds, `echo` does not run, and `&&` follows a success.",
+        remedy: "Jump with `||`, and write the message at the label: `dhcp || goto retry`.",
+        passing: "#!ipxe\n:start\ndhcp || goto retry\nshell\n:retry\necho failed\ngoto start\n",
+        failing: "#!ipxe\n:start\ndhcp || echo failed && goto start\nshell\n",
     },
     RuleText {
         id: "initrd-argument",

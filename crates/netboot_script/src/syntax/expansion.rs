@@ -52,23 +52,26 @@ pub fn expansions(word: &str) -> (Vec<Expansion<'_>>, Option<usize>) {
 fn read(word: &str, span: Span, nested: bool) -> Expansion<'_> {
     let inside = &word[span.start + 2..span.end - 1];
     // A slash or a colon inside another expansion belongs to that one.
-    let outside = |wanted: char| {
+    let outside = |wanted: u8| {
+        if !nested {
+            return memchr::memchr(wanted, inside.as_bytes());
+        }
         let mut depth = 0_usize;
-        inside.char_indices().find_map(|(at, c)| {
+        inside.bytes().enumerate().find_map(|(at, c)| {
             match c {
-                '{' => depth += 1,
-                '}' => depth = depth.saturating_sub(1),
+                b'{' => depth += 1,
+                b'}' => depth = depth.saturating_sub(1),
                 c if c == wanted && depth == 0 => return Some(at),
                 _ => {}
             }
             None
         })
     };
-    let (block, rest) = match outside('/') {
+    let (block, rest) = match outside(b'/') {
         Some(at) => (Some(&inside[..at]), at + 1),
         None => (None, 0),
     };
-    let (name, kind) = match outside(':').filter(|at| *at >= rest) {
+    let (name, kind) = match outside(b':').filter(|at| *at >= rest) {
         Some(at) => (&inside[rest..at], Some(&inside[at + 1..])),
         None => (&inside[rest..], None),
     };

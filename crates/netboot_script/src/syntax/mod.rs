@@ -93,6 +93,8 @@ pub struct ScriptWord<'t> {
     pub text: Cow<'t, str>,
     /// Whether a template engine decides about it, at least in part.
     pub template: bool,
+    /// Whether it has a setting that iPXE expands.
+    pub expands: bool,
 }
 
 /// An operator between commands.
@@ -123,7 +125,7 @@ impl ScriptWord<'_> {
     /// Checks whether the word is the same in every run.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        !self.template && !self.text.contains("${")
+        !self.template && !self.expands
     }
 }
 

@@ -20,8 +20,15 @@ pub(super) fn lines(script: &mut ParsedScript<'_>) {
             let end = scanner.line_end(at, &script.breaks[number - 1..]);
             number += script.breaks[number - 1..].iter().take_while(|stop| **stop < end).count();
             let stripped = script.text[at..end].strip_suffix('\r').map_or(end, |text| at + text.len());
-            let joined = script.text[at..stripped].ends_with('\\');
-            segments.push(Span { start: at, end: if joined { stripped - 1 } else { stripped } });
+            // An empty line leaves a second backslash before it at the end of what was read.
+            let joined = match segments.last_mut() {
+                Some(Span { start, end }) if at == stripped && script.text[*start..*end].ends_with('\\') => {
+                    *end -= 1;
+                    true
+                }
+                _ => script.text[at..stripped].ends_with('\\'),
+            };
+            segments.push(Span { start: at, end: if joined { at.max(stripped - 1) } else { stripped } });
             let last = end >= script.text.len();
             if joined && end + 1 >= script.text.len() {
                 dangling = Some(Span { start: stripped - 1, end: stripped });
@@ -33,7 +40,10 @@ pub(super) fn lines(script: &mut ParsedScript<'_>) {
             }
         }
         // Empty lines say nothing, and a text can consist of them.
-        lines.extend(Some(scanner.line(first, &segments)).filter(|line| line.words > 0 || line.conditional));
+        let line = scanner.line(first, &segments);
+        if line.words > 0 || line.conditional {
+            lines.push(line);
+        }
         if at > script.text.len() {
             break;
         }
@@ -121,6 +131,12 @@ impl<'t> Scanner<'_, 't> {
 
     /// Reads the words of `segments`.
     fn words(&mut self, segments: &[Span]) -> Vec<ScriptWord<'t>> {
+        let next_part = self.parts.get(self.part).map_or(usize::MAX, |part| part.span.start);
+        if let [segment] = segments
+            && next_part >= segment.end
+        {
+            return plain_words(self.text, *segment);
+        }
         let bytes = self.text.as_bytes();
         let mut words = Vec::new();
         let mut word: Option<Building> = None;
@@ -186,13 +202,50 @@ impl Building {
         };
         // An operator is one, whatever statement adjoins it.
         let template = self.template || self.statement && Operator::of(&word).is_none();
-        Some(ScriptWord { span: self.span, text: word, template })
+        Some(ScriptWord { span: self.span, expands: expands(&word), text: word, template })
     }
 }
 
+/// Reads the words of `segment`, which contains no part of a template, as most lines do not.
+fn plain_words(text: &str, segment: Span) -> Vec<ScriptWord<'_>> {
+    let bytes = text.as_bytes();
+    let mut words = Vec::new();
+    let mut at = segment.start;
+    while at < segment.end {
+        if is_space(bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < segment.end && !is_space(bytes[at]) {
+            at += 1;
+        }
+        let word = &text[start..at];
+        words.push(ScriptWord {
+            span: Span { start, end: at },
+            expands: expands(word),
+            text: Cow::Borrowed(word),
+            template: false,
+        });
+    }
+    words
+}
+
+/// Checks whether `word` has the beginning of a setting.
+fn expands(word: &str) -> bool {
+    memchr::memchr(b'$', word.as_bytes()).is_some() && word.contains("${")
+}
+
 /// Splits `words` into the commands and the comment of `line`.
-fn split<'t>(words: Vec<ScriptWord<'t>>, line: &mut ScriptLine<'t>) {
+fn split<'t>(mut words: Vec<ScriptWord<'t>>, line: &mut ScriptLine<'t>) {
     if words.is_empty() {
+        return;
+    }
+    // Most lines are a single command.
+    let first = |word: &ScriptWord<'_>| matches!(word.text.as_bytes()[0], b'#' | b'|' | b'&' | b';');
+    if !words.iter().any(first) {
+        words.shrink_to(2);
+        line.commands.push(ScriptCommand { words, operator: None });
         return;
     }
     // A script can have hundreds of thousands of lines, so each takes no more room than it needs.

@@ -34,6 +34,7 @@ fn lines_are_split_as_ipxe_splits_them() {
     );
     assert_eq!(of("set x \\\n  y\nshell"), ["1: [set|x|y]", "3: [shell]"]);
     assert_eq!(of("set x\\\r\ny z # a || b"), ["1: [set|xy|z] # a || b"]);
+    assert_eq!(of("set x \\\\\n\ny\nz"), ["1: [set|x|y]", "4: [z]"]);
     assert_eq!(of(" :l dhcp ; # x"), ["1: :l [dhcp] Then [] # x"]);
     assert_eq!(of("|| a\u{b}b"), ["1: [] Or [a|b]"]);
     assert_eq!(of(":\n: x"), ["1: :", "2: : [x]"]);

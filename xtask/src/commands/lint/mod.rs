@@ -25,7 +25,7 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
     let target = LintTarget { platform, ipxe: args.ipxe.into(), available: None };
     let builds = args.config.as_deref().map(|config| builds(config, platform, host)).transpose()?.unwrap_or_default();
     if args.lsp {
-        return server::run(&target, &builds);
+        return server::run(&target, &builds, host.ui);
     }
     let mut places = args.places();
     if places.is_empty() {

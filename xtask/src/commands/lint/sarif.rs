@@ -1,6 +1,7 @@
 //! Findings as SARIF 2.1.0, which code hosts and editors read.
 
 use netboot_loaders::lint::LintedScript;
+use netboot_script::syntax::Span;
 use netboot_script::{Finding, ParsedScript, Rule, Severity, Templates};
 use serde_json::{Value, json};
 
@@ -47,7 +48,12 @@ fn rule(rule: Rule) -> Value {
 }
 
 fn result(script: &LintedScript, parsed: &ParsedScript<'_>, finding: &Finding) -> Value {
-    let (end_line, end_column) = parsed.position(finding.span.end);
+    let Span { start, end } = finding.span;
+    // Counting goes on from the start of the finding: a line can be as long as the script.
+    let (end_line, end_column) = match parsed.text.get(start..end) {
+        Some(text) if !text.contains('\n') => (finding.line, finding.column + text.chars().count()),
+        _ => parsed.position(end),
+    };
     let name = script.name.trim_end_matches(" (embedded script)");
     json!({
         "ruleId": finding.rule.id(),

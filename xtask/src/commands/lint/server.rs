@@ -4,10 +4,12 @@
 //! each change: scripts are short, and the linter takes less than a millisecond for one.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use lsp_server::{Connection, Message, Notification, Request, Response};
 use netboot_loaders::base::diagnostic::Class;
 use netboot_loaders::base::fs::MAX_TEXT;
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::lint::{LintBuild, lint_for};
 use netboot_script::editor::{Completion, CompletionKind, completions, definition, hover};
 use netboot_script::syntax::Span;
@@ -20,10 +22,17 @@ use crate::exit::Failure;
 /// Maximum number of documents that are open at the same time.
 const MAX_DOCUMENTS: usize = 1000;
 
-/// Serves an editor until it asks to end, or goes away.
-pub(super) fn run(target: &LintTarget, builds: &[LintBuild]) -> Result<(), Failure> {
+/// Time after which the server looks whether it has been interrupted.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Serves an editor until it asks to end, or goes away, or until `progress` is cancelled.
+pub(super) fn run(target: &LintTarget, builds: &[LintBuild], progress: &dyn Progress) -> Result<(), Failure> {
     let (connection, threads) = Connection::stdio();
-    let served = Server { target, builds, documents: HashMap::new() }.serve(&connection);
+    let served = Server { target, builds, documents: HashMap::new() }.serve(&connection, progress);
+    if progress.cancelled() {
+        // The threads wait for the editor, and end with the program.
+        return Err(Failure::interrupted());
+    }
     // The thread that writes ends when nothing can be sent any more.
     drop(connection);
     let failed =
@@ -40,8 +49,9 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    fn serve(mut self, connection: &Connection) -> Result<(), String> {
-        let (id, _) = connection.initialize_start().map_err(|error| error.to_string())?;
+    fn serve(mut self, connection: &Connection, progress: &dyn Progress) -> Result<(), String> {
+        let running = || !progress.cancelled();
+        let (id, _) = connection.initialize_start_while(running).map_err(|error| error.to_string())?;
         let answer = json!({
             "capabilities": {
                 "textDocumentSync": { "openClose": true, "change": 1 },
@@ -52,7 +62,12 @@ impl Server<'_> {
             "serverInfo": { "name": "netboot-loaders", "version": env!("CARGO_PKG_VERSION") },
         });
         connection.initialize_finish(id, answer).map_err(|error| error.to_string())?;
-        for message in &connection.receiver {
+        while running() {
+            let message = match connection.receiver.recv_timeout(PATIENCE) {
+                Ok(message) => message,
+                Err(error) if error.is_timeout() => continue,
+                Err(_) => return Ok(()),
+            };
             let answer = match message {
                 Message::Request(request) => {
                     if connection.handle_shutdown(&request).map_err(|error| error.to_string())? {
@@ -100,8 +115,11 @@ impl Server<'_> {
         let document = &notification.params["textDocument"];
         let uri = document["uri"].as_str()?.to_owned();
         let text = match notification.method.as_str() {
-            "textDocument/didOpen" => document["text"].as_str()?,
-            "textDocument/didChange" => notification.params["contentChanges"].as_array()?.last()?["text"].as_str()?,
+            "textDocument/didOpen" => document["text"].as_str()?.to_owned(),
+            "textDocument/didChange" => {
+                let changes = notification.params["contentChanges"].as_array()?;
+                changed(self.documents.get(&uri).cloned().unwrap_or_default(), changes)?
+            }
             "textDocument/didClose" => {
                 self.documents.remove(&uri);
                 return Some(published(&uri, &Value::Null, &[]));
@@ -112,12 +130,30 @@ impl Server<'_> {
             self.documents.remove(&uri);
             return Some(published(&uri, &document["version"], &[]));
         }
-        self.documents.insert(uri.clone(), text.to_owned());
-        let script = ParsedScript::parse(text, Templates::Opaque);
+        let script = ParsedScript::parse(&text, Templates::Opaque);
         let findings = lint_for(&script, self.target, self.builds);
-        let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(text, finding)).collect();
-        Some(published(&uri, &document["version"], &diagnostics))
+        let mut cursor = Cursor::new(&text);
+        let diagnostics: Vec<Value> = findings.iter().map(|finding| diagnostic(&mut cursor, finding)).collect();
+        let published = published(&uri, &document["version"], &diagnostics);
+        self.documents.insert(uri, text);
+        Some(published)
     }
+}
+
+/// Applies `changes` to `text` in order. Some editors send ranges, although the server asks for whole documents.
+fn changed(mut text: String, changes: &[Value]) -> Option<String> {
+    for change in changes {
+        let new = change["text"].as_str()?;
+        let at = |end: &str| {
+            let position = &change["range"][end];
+            Some(offset(&text, position["line"].as_u64()?, position["character"].as_u64()?))
+        };
+        match (at("start"), at("end")) {
+            (Some(start), Some(end)) if start <= end => text.replace_range(start..end, new),
+            _ => new.clone_into(&mut text),
+        }
+    }
+    (!changes.is_empty()).then_some(text)
 }
 
 fn published(uri: &str, version: &Value, diagnostics: &[Value]) -> Notification {
@@ -128,14 +164,14 @@ fn published(uri: &str, version: &Value, diagnostics: &[Value]) -> Notification 
     Notification::new("textDocument/publishDiagnostics".to_owned(), params)
 }
 
-fn diagnostic(text: &str, finding: &Finding) -> Value {
+fn diagnostic(cursor: &mut Cursor<'_>, finding: &Finding) -> Value {
     let severity = match finding.severity {
         Severity::Error => 1,
         Severity::Warning => 2,
         Severity::Note => 3,
     };
     json!({
-        "range": range(text, finding.span),
+        "range": cursor.range(finding.span),
         "severity": severity,
         "code": finding.rule.id(),
         "source": "ipxe",
@@ -178,14 +214,41 @@ fn place(text: &str, at: usize, uri: &Value) -> Value {
 }
 
 fn range(text: &str, span: Span) -> Value {
-    json!({ "start": position(text, span.start), "end": position(text, span.end) })
+    Cursor::new(text).range(span)
 }
 
-/// Returns the position of the byte `at`.
-fn position(text: &str, at: usize) -> Value {
-    let before = text.get(..at).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    json!({ "line": before.matches('\n').count(), "character": before[start..].encode_utf16().count() })
+/// A place in a text that goes forward, because a document has thousands of findings and can be a single line.
+#[derive(Clone, Copy)]
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+    line: usize,
+    character: usize,
+}
+
+impl<'t> Cursor<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, at: 0, line: 0, character: 0 }
+    }
+
+    /// Goes forward to the byte `at`.
+    fn to(mut self, at: usize) -> Self {
+        let passed = self.text.get(self.at..at).unwrap_or_default();
+        self.line += passed.matches('\n').count();
+        let start = passed.rfind('\n').map(|end| end + 1);
+        self.character = passed[start.unwrap_or(0)..].encode_utf16().count() + start.map_or(self.character, |_| 0);
+        Self { at: self.at + passed.len(), ..self }
+    }
+
+    /// Goes forward to the start of `span`, or again from the start of the text, and returns its range.
+    fn range(&mut self, span: Span) -> Value {
+        *self = if span.start < self.at { Self::new(self.text) } else { *self }.to(span.start);
+        json!({ "start": self.position(), "end": self.to(span.end).position() })
+    }
+
+    fn position(self) -> Value {
+        json!({ "line": self.line, "character": self.character })
+    }
 }
 
 /// Returns the byte at a position; the end of the line if it is shorter.
@@ -213,10 +276,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn changes_are_applied_in_order() {
+        let range = |line, start, end| {
+            json!({
+                "start": { "line": line, "character": start },
+                "end": { "line": line, "character": end },
+            })
+        };
+        let changes = [
+            json!({ "text": "a\nb\u{1d11e}c\n" }),
+            json!({ "range": range(1, 1, 3), "text": "xy" }),
+            json!({ "range": range(0, 1, 9), "text": "z" }),
+        ];
+        assert_eq!(changed("old".to_owned(), &changes).as_deref(), Some("az\nbxyc\n"));
+        assert_eq!((changed(String::new(), &[]), changed(String::new(), &[json!({})])), (None, None));
+    }
+
+    #[test]
     fn positions_count_code_units() {
         let text = "a\u{1d11e}b\nüc";
         for (at, line, character) in [(0, 0, 0), (5, 0, 3), (6, 0, 4), (7, 1, 0), (9, 1, 1), (10, 1, 2)] {
-            assert_eq!(position(text, at), json!({ "line": line, "character": character }), "{at}");
+            assert_eq!(Cursor::new(text).to(at).position(), json!({ "line": line, "character": character }), "{at}");
+            let place = json!({ "line": line, "character": character });
+            let mut cursor = Cursor::new(text).to(5);
+            assert_eq!(cursor.range(Span { start: at, end: text.len() })["start"], place, "{at}");
             assert_eq!(offset(text, line, character), at);
         }
         assert_eq!((offset(text, 0, 99), offset(text, 9, 0), offset("", 0, 5)), (6, text.len(), 0));

@@ -20,6 +20,9 @@ const MAX_SHOWN: usize = 200;
 /// Maximum width of a line of a script, in characters.
 const WIDTH: usize = 100;
 
+/// Number of characters before and after a word from which a line is shown.
+const NEAR: usize = 4096;
+
 /// Number of lines to name in which a note is repeated.
 const MAX_LINES: usize = 10;
 
@@ -95,12 +98,14 @@ fn describe(script: &LintedScript, parsed: &ParsedScript<'_>, finding: &Finding,
 fn marked(parsed: &ParsedScript<'_>, finding: &Finding) -> (String, String) {
     let line = parsed.line_text(finding.line);
     let shown = |text: &str| single_line(&without_credentials_in(&text.replace('\t', " ")));
-    let start = line.char_indices().nth(finding.column - 1).map_or(line.len(), |(at, _)| at);
     let Span { start: from, end } = finding.span;
+    let line_start = parsed.text.get(..from).and_then(|text| text.rfind('\n')).map_or(0, |end| end + 1);
+    let start = (from - line_start).min(line.len());
     let first = parsed.text.get(from..end).unwrap_or_default().lines().next().unwrap_or_default();
     let end = (start + first.len()).min(line.len());
     let end = if line.is_char_boundary(end) { end } else { line.len() };
-    let (before, word, after) = (shown(&line[..start]), shown(&line[start..end]), shown(&line[end..]));
+    let (before, after) = near(line, start, end);
+    let (before, word, after) = (shown(before), shown(&line[start..end]), shown(after));
     let width = |text: &str| text.chars().count();
     // The word stays in sight, with as much before it as there is room for.
     let word: String = word.chars().take(WIDTH).collect();
@@ -114,4 +119,34 @@ fn marked(parsed: &ParsedScript<'_>, finding: &Finding) -> (String, String) {
     let cut = if width(&rest) < width(&after) { "..." } else { "" };
     let mark = format!("{}{}", " ".repeat(width(&before)), "^".repeat(width(&word).max(1)));
     (format!("{before}{word}{rest}{cut}"), mark)
+}
+
+/// Returns what is before and after the bytes from `start` to `end` of `line`. Of a long line, these are whole words: in a
+/// part of an address, a password would not be found.
+fn near(line: &str, start: usize, end: usize) -> (&str, &str) {
+    let (before, after) = (&line[..start], &line[end..]);
+    let before = match before.char_indices().rev().nth(NEAR) {
+        Some((at, _)) => before[at..].find(' ').map_or("", |blank| &before[at + blank..]),
+        None => before,
+    };
+    let after = match after.char_indices().nth(NEAR) {
+        Some((at, _)) => after[..at].rfind(' ').map_or("", |blank| &after[..blank]),
+        None => after,
+    };
+    (before, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_shown_around_the_word_in_whole_words() {
+        let many = "ab ".repeat(NEAR);
+        let line = format!("{many}http://user:{}@host x {many}y", "p".repeat(NEAR));
+        let at = line.find(" x ").unwrap() + 1;
+        let (before, after) = near(&line, at, at + 1);
+        assert_eq!((before, after.starts_with(" ab ab "), after.len() <= NEAR), ("", true, true));
+        assert_eq!(near("a b c", 2, 3), ("a ", " c"));
+    }
 }
