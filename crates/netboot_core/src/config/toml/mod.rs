@@ -125,11 +125,11 @@ impl<'t> TomlFile<'t> {
         let mut twice = BTreeSet::new();
         for (span, message) in errors {
             let line = self.line(span.start);
-            if message == "duplicate key" {
-                if let Some(name) = self.text.get(span) {
-                    twice.insert((line, name));
-                    continue;
-                }
+            if message == "duplicate key"
+                && let Some(name) = self.text.get(span)
+            {
+                twice.insert((line, name));
+                continue;
             }
             let messages = lines.entry(line).or_default();
             if messages.len() < MAX_MESSAGES && !messages.contains(&message) {
