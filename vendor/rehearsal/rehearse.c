@@ -1,0 +1,384 @@
+/*
+ * iPXE for Linux, as a rehearsal of what a loader does.
+ *
+ * This object is linked only into the program that `rehearse` runs; no loader has it. It changes nothing in iPXE's
+ * source: everything below is an entry in one of iPXE's own tables, in front of iPXE's own entries.
+ *
+ * - It accepts any image as a kernel or an initrd, and reports what would be booted, where a loader would start it.
+ * - It reports the commands that decide about the way of a script, and their results.
+ * - It answers prompts and menus with the keys on standard input, and no key reaches anything else.
+ * - Time runs faster, and what only waits for a person does not wait.
+ * - Scripts see the platform and the architecture of the loader that is rehearsed.
+ *
+ * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
+ */
+
+FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
+
+/* Each file of iPXE that raises errors has a number */
+#define ERRFILE_rehearse ( ERRFILE_OTHER | 0x00ff0000 )
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ipxe/command.h>
+#include <ipxe/console.h>
+#include <ipxe/image.h>
+#include <ipxe/init.h>
+#include <ipxe/linux_api.h>
+#include <ipxe/settings.h>
+#include <ipxe/timer.h>
+#include <ipxe/vsprintf.h>
+#include <usr/imgmgmt.h>
+
+/** How many times faster than real time iPXE's clock runs */
+#define REHEARSE_SPEED 8
+
+/** Ticks that pass with each look for a key that nobody will press */
+#define REHEARSE_SKIP ( TICKS_PER_SEC / 4 )
+
+/** What is written into the program for each loader: behind the name of a field, its value, padded with NUL */
+struct rehearse_stamp {
+	char platform_name[16];
+	char platform[16];
+	char buildarch_name[16];
+	char buildarch[16];
+} __attribute__ (( packed ));
+
+/* Volatile, so that the compiler takes no value for granted */
+static volatile struct rehearse_stamp rehearse_stamp = {
+	"rehearsal:pform", "linux", "rehearsal:barch", "linux",
+};
+
+/** Number of commands in progress that wait for a person */
+static unsigned int rehearse_waiting;
+
+/** Whether the command in progress has been reported as waiting */
+static int rehearse_is_reported;
+
+/** Whether the command in progress gets no more keys */
+static int rehearse_is_left_alone;
+
+/** Key that was read, and not yet taken */
+static int rehearse_key;
+
+/** Byte on standard input that leaves the command in progress alone */
+#define REHEARSE_LEAVE_ALONE 0x1e
+
+/** Ticks that were skipped */
+static unsigned long rehearse_skipped;
+
+/******************************************************************************
+ *
+ * Reports
+ *
+ ******************************************************************************
+ */
+
+static void rehearse_write ( const char *text, size_t len ) {
+	ssize_t written;
+
+	while ( len ) {
+		written = linux_write ( 1, text, len );
+		if ( written <= 0 )
+			return;
+		text += written;
+		len -= written;
+	}
+}
+
+static void rehearse_field ( const char *separator, const char *text ) {
+	const char *end;
+
+	rehearse_write ( separator, 1 );
+	/* What separates fields and lines cannot be part of one */
+	while ( *text ) {
+		for ( end = text ; ( ( unsigned char ) *end ) >= ' ' ; end++ ) {}
+		rehearse_write ( text, ( end - text ) );
+		if ( *end ) {
+			rehearse_write ( " ", 1 );
+			end++;
+		}
+		text = end;
+	}
+}
+
+static void rehearse_end ( void ) {
+	rehearse_write ( "\n", 1 );
+}
+
+/******************************************************************************
+ *
+ * Images
+ *
+ ******************************************************************************
+ */
+
+static int rehearse_probe ( struct image *image __unused ) {
+	return 0;
+}
+
+static void rehearse_image ( const char *what, struct image *image ) {
+	char size[24];
+
+	snprintf ( size, sizeof ( size ), "%zd", image->len );
+	rehearse_field ( "\x1e", what );
+	rehearse_field ( "\x1f", image->name );
+	rehearse_field ( "\x1f", size );
+	rehearse_field ( "\x1f", ( image->cmdline ? image->cmdline : "" ) );
+	rehearse_end();
+}
+
+static int rehearse_exec_image ( struct image *kernel ) {
+	struct image *image;
+
+	/* iPXE has taken the kernel out of the list */
+	for_each_image ( image ) {
+		if ( ! ( image->flags & IMAGE_HIDDEN ) )
+			rehearse_image ( "image", image );
+	}
+	rehearse_image ( "boot", kernel );
+
+	/* A loader is gone at this point. Who has started this program ends it. */
+	while ( 1 )
+		linux_usleep ( 1000000 );
+	return -ENOEXEC;
+}
+
+/** Whatever no other type has recognised */
+struct image_type rehearse_image_type __image_type ( PROBE_PXE ) = {
+	.name = "rehearsal",
+	.probe = rehearse_probe,
+	.exec = rehearse_exec_image,
+};
+
+/******************************************************************************
+ *
+ * Commands
+ *
+ ******************************************************************************
+ */
+
+/** Commands that wait for a person, or only for time */
+static const char *rehearse_waits[] = {
+	"choose", "config", "login", "prompt", "read", "shell", "sleep",
+};
+
+static int rehearse_is_wait ( const char *name ) {
+	unsigned int i;
+
+	for ( i = 0 ; i < ( sizeof ( rehearse_waits ) / sizeof ( rehearse_waits[0] ) ) ; i++ ) {
+		if ( strcmp ( name, rehearse_waits[i] ) == 0 )
+			return 1;
+	}
+	return 0;
+}
+
+static int rehearse_exec ( int argc, char **argv ) {
+	struct command *command;
+	char result[16];
+	int waits = rehearse_is_wait ( argv[0] );
+	int rc = -ENOEXEC;
+	int i;
+
+	rehearse_field ( "\x1e", "command" );
+	for ( i = 0 ; i < argc ; i++ )
+		rehearse_field ( "\x1f", argv[i] );
+	rehearse_end();
+
+	rehearse_waiting += waits;
+	rehearse_is_reported = 0;
+	rehearse_is_left_alone = 0;
+	for_each_table_entry ( command, COMMANDS ) {
+		if ( ( command->exec != rehearse_exec ) && ( strcmp ( argv[0], command->name ) == 0 ) ) {
+			rc = command->exec ( argc, argv );
+			goto done;
+		}
+	}
+	printf ( "%s: command not found\n", argv[0] );
+
+ done:
+	rehearse_waiting -= waits;
+	snprintf ( result, sizeof ( result ), "%d", rc );
+	rehearse_field ( "\x1e", "result" );
+	rehearse_field ( "\x1f", result );
+	rehearse_field ( "\x1f", ( rc ? strerror ( rc ) : "" ) );
+	rehearse_end();
+	return rc;
+}
+
+#define REHEARSE( name )							\
+	struct command rehearse_ ## name ## _command				\
+	__table_entry ( COMMANDS, _C2 ( 00., name ) ) = { #name, rehearse_exec }
+
+REHEARSE ( autoboot );
+REHEARSE ( boot );
+REHEARSE ( chain );
+REHEARSE ( choose );
+REHEARSE ( config );
+REHEARSE ( dhcp );
+REHEARSE ( exit );
+REHEARSE ( goto );
+REHEARSE ( ifconf );
+REHEARSE ( ifopen );
+REHEARSE ( imgexec );
+REHEARSE ( imgextract );
+REHEARSE ( imgfetch );
+REHEARSE ( imgload );
+REHEARSE ( imgselect );
+REHEARSE ( imgtrust );
+REHEARSE ( imgverify );
+REHEARSE ( initrd );
+REHEARSE ( kernel );
+REHEARSE ( login );
+REHEARSE ( module );
+REHEARSE ( nslookup );
+REHEARSE ( ntp );
+REHEARSE ( ping );
+REHEARSE ( poweroff );
+REHEARSE ( prompt );
+REHEARSE ( read );
+REHEARSE ( reboot );
+REHEARSE ( sanboot );
+REHEARSE ( sanhook );
+REHEARSE ( shell );
+REHEARSE ( sleep );
+
+/**
+ * Shim, as in UEFI without Secure Boot: iPXE fetches it, unless the firmware would start the selected kernel itself
+ */
+static int rehearse_shim ( int argc, char **argv ) {
+	struct image *image = NULL;
+	int rc;
+
+	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) != 0 ) || ( argc < 2 ) )
+		return 0;
+	if ( find_image_tag ( &selected_image ) )
+		return 0;
+	if ( ( rc = imgacquire ( argv[argc - 1], 0, &image ) ) != 0 )
+		return rc;
+	image_hide ( image );
+	return 0;
+}
+
+struct command rehearse_shim_command __table_entry ( COMMANDS, _C2 ( 00., shim ) ) = { "shim", rehearse_shim };
+
+/******************************************************************************
+ *
+ * Keys and time
+ *
+ ******************************************************************************
+ */
+
+static int rehearse_iskey ( void ) {
+	struct pollfd poll = { .fd = 0, .events = POLLIN };
+	unsigned char character;
+
+	/* Anything else must not swallow a key */
+	if ( ! rehearse_waiting )
+		return 0;
+	if ( rehearse_key )
+		return 1;
+	if ( ( ! rehearse_is_left_alone ) && ( linux_poll ( &poll, 1, 0 ) == 1 ) &&
+	     ( linux_read ( 0, &character, 1 ) == 1 ) ) {
+		if ( character != REHEARSE_LEAVE_ALONE ) {
+			rehearse_key = character;
+			return 1;
+		}
+		rehearse_is_left_alone = 1;
+	}
+	if ( ! rehearse_is_reported ) {
+		rehearse_is_reported = 1;
+		rehearse_field ( "\x1e", "waiting" );
+		rehearse_end();
+	}
+	rehearse_skipped += REHEARSE_SKIP;
+	return 0;
+}
+
+static int rehearse_getchar ( void ) {
+	int character = rehearse_key;
+	char key[8];
+
+	rehearse_key = 0;
+	snprintf ( key, sizeof ( key ), "%d", character );
+	rehearse_field ( "\x1e", "key" );
+	rehearse_field ( "\x1f", key );
+	rehearse_end();
+	return character;
+}
+
+struct console_driver rehearse_console __console_driver = {
+	.iskey = rehearse_iskey,
+	.getchar = rehearse_getchar,
+	.usage = CONSOLE_USAGE_STDOUT,
+};
+
+extern struct console_driver linux_console;
+
+static void rehearse_startup ( void ) {
+	linux_console.disabled |= CONSOLE_DISABLED_INPUT;
+}
+
+struct startup_fn rehearse_startup_fn __startup_fn ( STARTUP_EARLY ) = {
+	.name = "rehearse",
+	.startup = rehearse_startup,
+};
+
+static unsigned long rehearse_currticks ( void ) {
+	static struct timeval start;
+	struct timeval now;
+	unsigned long microseconds;
+
+	linux_gettimeofday ( &now, NULL );
+	if ( ! start.tv_sec )
+		start = now;
+	microseconds = ( ( ( now.tv_sec - start.tv_sec ) * 1000000UL ) + now.tv_usec - start.tv_usec );
+	return ( rehearse_skipped + ( ( microseconds / 1000 ) * REHEARSE_SPEED * TICKS_PER_SEC / 1000 ) );
+}
+
+static void rehearse_udelay ( unsigned long microseconds ) {
+	linux_usleep ( microseconds / REHEARSE_SPEED );
+}
+
+struct timer rehearse_timer __timer ( TIMER_PREFERRED ) = {
+	.name = "rehearsal",
+	.currticks = rehearse_currticks,
+	.udelay = rehearse_udelay,
+};
+
+/******************************************************************************
+ *
+ * Settings
+ *
+ ******************************************************************************
+ */
+
+static int rehearse_fetch ( volatile char *value, void *data, size_t len ) {
+	size_t value_len = strlen ( ( const char * ) value );
+
+	strncpy ( data, ( const char * ) value, len );
+	return value_len;
+}
+
+static int rehearse_platform ( void *data, size_t len ) {
+	return rehearse_fetch ( rehearse_stamp.platform, data, len );
+}
+
+static int rehearse_buildarch ( void *data, size_t len ) {
+	return rehearse_fetch ( rehearse_stamp.buildarch, data, len );
+}
+
+extern const struct setting platform_setting;
+extern const struct setting buildarch_setting;
+
+struct builtin_setting rehearse_platform_setting __table_entry ( BUILTIN_SETTINGS, 00 ) = {
+	.setting = &platform_setting,
+	.fetch = rehearse_platform,
+};
+
+struct builtin_setting rehearse_buildarch_setting __table_entry ( BUILTIN_SETTINGS, 00 ) = {
+	.setting = &buildarch_setting,
+	.fetch = rehearse_buildarch,
+};
