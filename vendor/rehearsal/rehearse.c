@@ -35,8 +35,14 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 /** How many times faster than real time iPXE's clock runs */
 #define REHEARSE_SPEED 8
 
-/** Ticks that pass with each look for a key that nobody will press */
-#define REHEARSE_SKIP ( TICKS_PER_SEC / 4 )
+/** The same while DHCP configures a network: iPXE waits three seconds for a second server */
+#define REHEARSE_DHCP_SPEED 24
+
+/** Number of looks for a key after which each one takes a minute */
+#define REHEARSE_PATIENCE 300
+
+/** Number of looks after which a command is taken to wait for ever: more than a day */
+#define REHEARSE_FOREVER 2000
 
 /** What is written into the program for each loader: behind the name of a field, its value, padded with NUL */
 struct rehearse_stamp {
@@ -54,8 +60,8 @@ static volatile struct rehearse_stamp rehearse_stamp = {
 /** Number of commands in progress that wait for a person */
 static unsigned int rehearse_waiting;
 
-/** Whether the command in progress has been reported as waiting */
-static int rehearse_is_reported;
+/** Number of looks for a key in the command in progress that found none */
+static unsigned int rehearse_looks;
 
 /** Whether the command in progress gets no more keys */
 static int rehearse_is_left_alone;
@@ -66,8 +72,11 @@ static int rehearse_key;
 /** Byte on standard input that leaves the command in progress alone */
 #define REHEARSE_LEAVE_ALONE 0x1e
 
-/** Ticks that were skipped */
-static unsigned long rehearse_skipped;
+/** Number of commands in progress that configure a network */
+static unsigned int rehearse_configuring;
+
+/** Microseconds that have passed for iPXE */
+static unsigned long long rehearse_time;
 
 /******************************************************************************
  *
@@ -165,20 +174,39 @@ static const char *rehearse_waits[] = {
 	"choose", "config", "login", "prompt", "read", "shell", "sleep",
 };
 
-static int rehearse_is_wait ( const char *name ) {
-	unsigned int i;
+/** Commands that configure a network */
+static const char *rehearse_configures[] = { "autoboot", "dhcp", "ifconf", "ifopen" };
 
-	for ( i = 0 ; i < ( sizeof ( rehearse_waits ) / sizeof ( rehearse_waits[0] ) ) ; i++ ) {
-		if ( strcmp ( name, rehearse_waits[i] ) == 0 )
+static int rehearse_is_among ( const char *name, const char **names, unsigned int count ) {
+	while ( count-- ) {
+		if ( strcmp ( name, names[count] ) == 0 )
 			return 1;
 	}
 	return 0;
 }
 
+#define REHEARSE_IS_AMONG( name, names ) \
+	rehearse_is_among ( name, names, ( sizeof ( names ) / sizeof ( names[0] ) ) )
+
+/** Returns what a person has chosen or typed */
+static char * rehearse_value ( const char *name ) {
+	char copy[64];
+	struct settings *settings;
+	struct setting setting;
+	char *value = NULL;
+
+	snprintf ( copy, sizeof ( copy ), "%s", name );
+	if ( parse_setting_name ( copy, find_child_settings, &settings, &setting ) == 0 )
+		fetchf_setting_copy ( settings, &setting, NULL, NULL, &value );
+	return value;
+}
+
 static int rehearse_exec ( int argc, char **argv ) {
 	struct command *command;
 	char result[16];
-	int waits = rehearse_is_wait ( argv[0] );
+	char *value = NULL;
+	int waits = REHEARSE_IS_AMONG ( argv[0], rehearse_waits );
+	int configures = REHEARSE_IS_AMONG ( argv[0], rehearse_configures );
 	int rc = -ENOEXEC;
 	int i;
 
@@ -188,7 +216,8 @@ static int rehearse_exec ( int argc, char **argv ) {
 	rehearse_end();
 
 	rehearse_waiting += waits;
-	rehearse_is_reported = 0;
+	rehearse_configuring += configures;
+	rehearse_looks = 0;
 	rehearse_is_left_alone = 0;
 	for_each_table_entry ( command, COMMANDS ) {
 		if ( ( command->exec != rehearse_exec ) && ( strcmp ( argv[0], command->name ) == 0 ) ) {
@@ -200,11 +229,15 @@ static int rehearse_exec ( int argc, char **argv ) {
 
  done:
 	rehearse_waiting -= waits;
+	rehearse_configuring -= configures;
+	if ( waits && ( argc > 1 ) && ( rc == 0 ) )
+		value = rehearse_value ( argv[argc - 1] );
 	snprintf ( result, sizeof ( result ), "%d", rc );
 	rehearse_field ( "\x1e", "result" );
 	rehearse_field ( "\x1f", result );
-	rehearse_field ( "\x1f", ( rc ? strerror ( rc ) : "" ) );
+	rehearse_field ( "\x1f", ( rc ? strerror ( rc ) : ( value ? value : "" ) ) );
 	rehearse_end();
+	free ( value );
 	return rc;
 }
 
@@ -218,6 +251,7 @@ REHEARSE ( chain );
 REHEARSE ( choose );
 REHEARSE ( config );
 REHEARSE ( dhcp );
+REHEARSE ( echo );
 REHEARSE ( exit );
 REHEARSE ( goto );
 REHEARSE ( ifconf );
@@ -232,6 +266,7 @@ REHEARSE ( imgverify );
 REHEARSE ( initrd );
 REHEARSE ( kernel );
 REHEARSE ( login );
+REHEARSE ( menu );
 REHEARSE ( module );
 REHEARSE ( nslookup );
 REHEARSE ( ntp );
@@ -288,12 +323,15 @@ static int rehearse_iskey ( void ) {
 		}
 		rehearse_is_left_alone = 1;
 	}
-	if ( ! rehearse_is_reported ) {
-		rehearse_is_reported = 1;
+	if ( rehearse_looks == 0 ) {
 		rehearse_field ( "\x1e", "waiting" );
 		rehearse_end();
 	}
-	rehearse_skipped += REHEARSE_SKIP;
+	if ( ++rehearse_looks == REHEARSE_FOREVER ) {
+		rehearse_field ( "\x1e", "forever" );
+		rehearse_end();
+	}
+	rehearse_time += ( ( rehearse_looks < REHEARSE_PATIENCE ) ? 250000ULL : 60000000ULL );
 	return 0;
 }
 
@@ -327,15 +365,17 @@ struct startup_fn rehearse_startup_fn __startup_fn ( STARTUP_EARLY ) = {
 };
 
 static unsigned long rehearse_currticks ( void ) {
-	static struct timeval start;
+	static struct timeval last;
 	struct timeval now;
 	unsigned long microseconds;
 
 	linux_gettimeofday ( &now, NULL );
-	if ( ! start.tv_sec )
-		start = now;
-	microseconds = ( ( ( now.tv_sec - start.tv_sec ) * 1000000UL ) + now.tv_usec - start.tv_usec );
-	return ( rehearse_skipped + ( ( microseconds / 1000 ) * REHEARSE_SPEED * TICKS_PER_SEC / 1000 ) );
+	if ( last.tv_sec ) {
+		microseconds = ( ( ( now.tv_sec - last.tv_sec ) * 1000000UL ) + now.tv_usec - last.tv_usec );
+		rehearse_time += ( microseconds * ( rehearse_configuring ? REHEARSE_DHCP_SPEED : REHEARSE_SPEED ) );
+	}
+	last = now;
+	return ( rehearse_time * TICKS_PER_SEC / 1000000ULL );
 }
 
 static void rehearse_udelay ( unsigned long microseconds ) {
