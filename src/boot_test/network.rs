@@ -118,13 +118,18 @@ impl Diagnose for Unfit {
 }
 
 impl TestNetwork {
-    /// Creates the network that the user described, with `dhcp` and `http` as its servers. The second web server has
-    /// the address of `http-url` if that is a free address of the network.
+    /// Creates the network that the user described, for a machine with the MAC address `mac`, with `dhcp` and `http` as its
+    /// servers. The second web server has the address of `http-url` if that is a free address of the network.
     ///
     /// # Errors
     ///
     /// [`Unfit`] if the description names no range of addresses, or leaves no address free.
-    pub fn new(described: &network::NetworkConfig, dhcp: DhcpSetup, http: HttpSetup) -> Result<Self, Unfit> {
+    pub fn new(
+        described: &network::NetworkConfig,
+        mac: Mac,
+        dhcp: DhcpSetup,
+        http: HttpSetup,
+    ) -> Result<Self, Unfit> {
         let network::NetworkConfig { subnet, tftp_server, ranges, .. } = described;
         let range = ranges.first().ok_or(Unfit::NoRange)?;
         let taken = |address: &Ipv4Addr| {
@@ -135,7 +140,7 @@ impl TestNetwork {
         let named = described.http.host().parse().ok().filter(|address| subnet.contains(address) && !taken(address));
         let mut hosts = subnet.hosts();
         let web = named.or_else(|| hosts.find(|address| !taken(address))).ok_or(Unfit::Full(*subnet))?;
-        let machine = described.hosts.iter().find(|host| host.mac == MAC);
+        let machine = described.hosts.iter().find(|host| host.mac == mac);
         let boot = machine.and_then(|host| host.boot.as_ref()).or(described.boot.as_ref());
         let tree = &described.http;
         let boot = boot.map_or_else(|| format!("{tree}/boot.ipxe"), ToString::to_string);
@@ -216,7 +221,7 @@ mod tests {
         let text = format!("subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\n{more}");
         let described =
             TomlFile::new("network.toml".into(), &text).read(|table| NetworkConfig::of(table, &[])).unwrap();
-        TestNetwork::new(&described, DhcpSetup::Own, HttpSetup::Own)
+        TestNetwork::new(&described, MAC, DhcpSetup::Own, HttpSetup::Own)
     }
 
     #[test]

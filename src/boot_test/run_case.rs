@@ -135,7 +135,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let addresses = scenario.addresses(network);
     let two_cards = case.nics != NicSetup::Single;
     environment.namespace.network(
-        &environment.request.tools.ip,
+        &environment.request.tools.servers.ip,
         network,
         (&addresses, two_cards),
         environment.progress,
@@ -146,8 +146,11 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let initrd = userland::initramfs(&tools.busybox, &nonce, guest_drivers, scenario.secure_boot)?.into();
     let images = images(case, loader, initrd, (tools, secure))?;
     let resources = scenario.resources(case, images);
-    let _web = web::Servers::start(environment.request, &scenario, resources, &folder, (&sink, environment.progress))?;
-    let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
+    let servers = &environment.request.tools.servers;
+    let setup =
+        web::WebSetup { tools: servers, network, servers: &scenario.servers, tls_ports: &scenario.tls_ports };
+    let _web = web::Servers::start(&setup, resources, &folder, (&sink, environment.progress))?;
+    let dhcp = dhcp::DhcpServer::start(servers, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
     let Case { boot_source, nics, nic, .. } = *case;
     let secure_boot = secure.is_some();

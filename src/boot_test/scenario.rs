@@ -329,7 +329,7 @@ impl ServedFiles {
 }
 
 /// Returns the server that serves `url`, and the URL as that server sees it.
-fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
+pub(crate) fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
     let ((host, port), tls) = (authority(url), is_tls(url));
     let server = match host.parse::<Ipv4Addr>() {
         _ if tls => WebServerRole::Elsewhere,
@@ -344,12 +344,12 @@ fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
 }
 
 /// Checks whether `url` uses TLS.
-fn is_tls(url: &str) -> bool {
+pub(crate) fn is_tls(url: &str) -> bool {
     url.starts_with("https://")
 }
 
 /// Returns the host and the port of a URL.
-fn authority(url: &str) -> (&str, u16) {
+pub(crate) fn authority(url: &str) -> (&str, u16) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let usual = if is_tls(url) { 443 } else { 80 };
@@ -359,7 +359,8 @@ fn authority(url: &str) -> (&str, u16) {
     }
 }
 
-fn servers<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Vec<(WebServerRole, Ipv4Addr, u16)> {
+/// Returns the web servers of `network` that `urls` need: role, address and port.
+pub(crate) fn servers<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Vec<(WebServerRole, Ipv4Addr, u16)> {
     let mut servers = vec![
         (WebServerRole::NextServer, network.server, network.port),
         (WebServerRole::Other, network.web, network.port),

@@ -42,6 +42,15 @@ pub struct MachineTools {
 pub struct TestTools {
     /// Tools of each kind of machine, or what they lack. A PC's are complete.
     machines: BTreeMap<Platform, Result<MachineTools, String>>,
+    /// Tools of the network.
+    pub servers: ServerTools,
+    /// Version of each tool.
+    pub versions: Vec<TestTool>,
+}
+
+/// Tools that a test network consists of.
+#[derive(Debug, Clone)]
+pub struct ServerTools {
     /// `dnsmasq`.
     pub dnsmasq: Utf8PathBuf,
     /// The DHCP server, if it is another one.
@@ -52,8 +61,42 @@ pub struct TestTools {
     pub caddy: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
-    /// Version of each tool.
-    pub versions: Vec<TestTool>,
+}
+
+impl ServerTools {
+    /// Finds the tools in `path`, a list of folders as in `PATH`, with the servers that `network` needs. Also returns the
+    /// version of each.
+    ///
+    /// # Errors
+    ///
+    /// [`toolchain::Error::Missing`] lists everything that is missing, and how to install it.
+    pub fn find(
+        path: &str,
+        network: &TestNetwork,
+        cache: &Cache,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Vec<TestTool>), toolchain::Error> {
+        let needs = [needs::test_network(), servers(network)].concat();
+        let tools = toolchain::look(&needs, &search_path(path), cache, progress)?;
+        Ok((Self::of(&tools, network), tools.iter().map(TestTool::from).collect()))
+    }
+
+    /// Returns those of `tools` that `network` consists of.
+    fn of(tools: &[Tool], network: &TestNetwork) -> Self {
+        let file = |name: &str| file(tools, name);
+        Self {
+            dnsmasq: file("dnsmasq"),
+            dhcp: file(dhcp(network)),
+            nginx: file(needs::NGINX),
+            caddy: file(WebServer::Caddy.as_str()),
+            ip: file("ip"),
+        }
+    }
+}
+
+/// Returns the path of the tool `name`; empty if it is not among `tools`.
+fn file(tools: &[Tool], name: &str) -> Utf8PathBuf {
+    tools.iter().find(|tool| tool.name == name).map(|tool| tool.file().to_owned()).unwrap_or_default()
 }
 
 /// A tool, for reports.
@@ -172,10 +215,7 @@ impl TestTools {
         let given = [("kernel", kernel), ("busybox", busybox)];
         needs.retain(|need| !given.iter().any(|(name, file)| *name == need.name && file.is_some()));
         let tools = toolchain::look(&needs, path, cache, progress)?;
-        let file = |name: &str| {
-            let tool = tools.iter().find(|tool| tool.name == name);
-            tool.map(|tool| tool.file().to_owned()).unwrap_or_default()
-        };
+        let file = |name: &str| file(&tools, name);
         let firmware = file("ovmf");
         let pc = MachineTools {
             qemu: file("qemu"),
@@ -200,15 +240,7 @@ impl TestTools {
             machines.insert(*platform, machine);
         }
         versions.extend(images.versions()?);
-        Ok(Self {
-            machines,
-            dnsmasq: file("dnsmasq"),
-            dhcp: file(dhcp(network)),
-            nginx: file(needs::NGINX),
-            caddy: file(WebServer::Caddy.as_str()),
-            ip: file("ip"),
-            versions,
-        })
+        Ok(Self { machines, servers: ServerTools::of(&tools, network), versions })
     }
 
     /// Returns the tools of machines of `platform`.

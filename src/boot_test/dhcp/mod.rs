@@ -16,7 +16,7 @@ use super::daemon::Daemon;
 use super::boot_event::EventSink;
 use super::network::{DhcpSetup, TestNetwork};
 use super::server;
-use super::tools::TestTools;
+use super::tools::ServerTools;
 use crate::base::fs;
 use crate::base::process::{Command, Running};
 
@@ -35,7 +35,7 @@ impl DhcpServer {
     ///
     /// [`Error`] if a server cannot be started. If one ends later, `sink` receives an event.
     pub fn start(
-        tools: &TestTools,
+        tools: &ServerTools,
         network: &TestNetwork,
         offer: &Offer,
         folder: &Utf8Path,

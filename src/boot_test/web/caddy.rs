@@ -12,7 +12,7 @@ use crate::base::progress::Progress;
 use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest};
 use crate::boot_test::network::TestNetwork;
 use crate::boot_test::server;
-use crate::boot_test::tools::TestTools;
+use crate::boot_test::tools::ServerTools;
 
 /// The recipe, in Caddy's working directory.
 const GIVEN: &str = "Caddyfile";
@@ -23,7 +23,7 @@ const CONFIGURATION: &str = "caddy.json";
 pub(super) fn start(
     given: &str,
     pages: &Pages,
-    (tools, network): (&TestTools, &TestNetwork),
+    (tools, network): (&ServerTools, &TestNetwork),
     folder: &Utf8Path,
     (sink, progress): (&EventSink, &dyn Progress),
 ) -> Result<Running, Error> {

@@ -17,11 +17,22 @@ use self::own::OwnWebServer;
 use self::pages::{ListenAddress, Pages};
 use super::boot_event::{EventSink, WebServerRole};
 use super::daemon::WebServer;
-use super::network::HttpSetup;
-use super::request::BootTestRequest;
-use super::scenario::Scenario;
+use super::network::{HttpSetup, TestNetwork};
+use super::tools::ServerTools;
 use crate::base::process::Running;
 use crate::base::progress::Progress;
+
+/// What web servers a network has.
+pub struct WebSetup<'a> {
+    /// The programs that they may be.
+    pub tools: &'a ServerTools,
+    /// The network.
+    pub network: &'a TestNetwork,
+    /// Role, address and port of each; none if the server is down.
+    pub servers: &'a [(WebServerRole, Ipv4Addr, u16)],
+    /// Ports on which a server uses TLS, on any address.
+    pub tls_ports: &'a [u16],
+}
 
 /// Running web servers; they end when dropped.
 pub struct Servers {
@@ -30,32 +41,31 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts the servers of `scenario`, as `request` configures them, in the network namespace of this thread. They
-    /// serve `pages`, and report requests to `sink`. Programs work in `folder`.
+    /// Starts the servers of `setup` in the network namespace of this thread. They serve `pages`, and report requests to
+    /// `sink`. Programs work in `folder`.
     ///
     /// # Errors
     ///
     /// [`Error`] if a server cannot be started. If a program ends later, `sink` receives an event.
     pub fn start(
-        request: &BootTestRequest<'_>,
-        scenario: &Scenario,
+        setup: &WebSetup<'_>,
         pages: Pages,
         folder: &Utf8Path,
         (sink, progress): (&EventSink, &dyn Progress),
     ) -> Result<Self, Error> {
-        let network = &request.network;
+        let WebSetup { tools, network, servers, tls_ports } = *setup;
         let (mut own, mut programs) = (Vec::new(), Vec::new());
         match &network.http {
             // The server is down.
-            _ if scenario.servers.is_empty() => {}
+            _ if servers.is_empty() => {}
             HttpSetup::Own => {
                 let pages = Arc::new(pages);
-                for (name, address, port) in &scenario.servers {
+                for (name, address, port) in servers {
                     let bound = ListenAddress { name: *name, address: *address, port: *port, tls: false };
                     own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                 }
-                if let Some(tls) = network.tls.as_ref().filter(|_| !scenario.tls_ports.is_empty()) {
-                    for port in &scenario.tls_ports {
+                if let Some(tls) = network.tls.as_ref().filter(|_| !tls_ports.is_empty()) {
+                    for port in tls_ports {
                         let bound = ListenAddress {
                             name: WebServerRole::Elsewhere,
                             address: Ipv4Addr::LOCALHOST,
@@ -64,17 +74,16 @@ impl Servers {
                         };
                         own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                     }
-                    tls::write_config(tls, &scenario.tls_ports, folder)?;
-                    programs.push(tls::start(request.tools, folder, sink)?);
+                    tls::write_config(tls, tls_ports, folder)?;
+                    programs.push(tls::start(tools, folder, sink)?);
                 }
             }
             HttpSetup::Given(WebServer::Nginx, text) => {
                 nginx::write_config(text, &pages, network, folder)?;
-                programs.push(nginx::start(request.tools, network, folder, sink)?);
+                programs.push(nginx::start(tools, network, folder, sink)?);
             }
             HttpSetup::Given(WebServer::Caddy, text) => {
-                let by = (request.tools, network);
-                programs.push(caddy::start(text, &pages, by, folder, (sink, progress))?);
+                programs.push(caddy::start(text, &pages, (tools, network), folder, (sink, progress))?);
             }
         }
         Ok(Self { _own: own, _programs: programs })

@@ -10,7 +10,7 @@ use crate::base::process::{self, Command, Running};
 use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest, WebServerRole};
 use crate::boot_test::network::TestNetwork;
 use crate::boot_test::server;
-use crate::boot_test::tools::TestTools;
+use crate::boot_test::tools::ServerTools;
 
 /// Folder that nginx serves, in its working directory. The recipe is written for this folder: nginx resolves relative
 /// paths against its working directory, so the configuration contains no path of this machine.
@@ -66,7 +66,7 @@ pub(super) fn write_pages(pages: &Pages, network: &TestNetwork, folder: &Utf8Pat
 
 /// Starts nginx in `folder`, which [`write_config`] has filled.
 pub(super) fn start(
-    tools: &TestTools,
+    tools: &ServerTools,
     network: &TestNetwork,
     folder: &Utf8Path,
     sink: &EventSink,

@@ -7,7 +7,7 @@ use crate::base::process::{self, Command, Running};
 use crate::boot_test::boot_event::EventSink;
 use crate::boot_test::network::Tls;
 use crate::boot_test::server;
-use crate::boot_test::tools::TestTools;
+use crate::boot_test::tools::ServerTools;
 
 /// Configuration, in nginx's working directory.
 const CONFIGURATION: &str = "tls.conf";
@@ -24,7 +24,7 @@ pub(super) fn write_config(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Resul
 }
 
 /// Starts nginx in `folder`, which [`write_config`] has filled.
-pub(super) fn start(tools: &TestTools, folder: &Utf8Path, sink: &EventSink) -> Result<Running, process::Error> {
+pub(super) fn start(tools: &ServerTools, folder: &Utf8Path, sink: &EventSink) -> Result<Running, process::Error> {
     let command = Command::new("serve HTTPS", tools.nginx.as_str());
     let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
     // The server behind it reports the requests.

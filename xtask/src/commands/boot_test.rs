@@ -200,7 +200,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     for warning in warnings {
         host.ui.warn(warning);
     }
-    let mut network = TestNetwork::new(&described, dhcp, http)?;
+    let mut network = TestNetwork::new(&described, MAC, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
         let chosen = policy.chosen(MAC).into_iter();
         network.chosen = chosen.collect();

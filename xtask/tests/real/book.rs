@@ -464,7 +464,7 @@ impl World {
         let tools = self.tools.machine(Platform::EfiX64).unwrap();
         std::fs::copy(&tools.variables, &variables).unwrap();
         for words in ["tuntap add tap0 mode tap", "link set tap0 master eth0", "link set tap0 up"] {
-            assert!(Command::new(&self.tools.ip).args(words.split(' ')).status().unwrap().success());
+            assert!(Command::new(&self.tools.servers.ip).args(words.split(' ')).status().unwrap().success());
         }
         let machine = "-nodefaults -no-user-config -display none -vga std -m 1024 -no-reboot -machine q35,accel=tcg \
                        -device virtio-rng-pci -serial stdio -netdev tap,id=net,ifname=tap0,script=no,downscript=no \

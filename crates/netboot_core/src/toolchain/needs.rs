@@ -373,7 +373,7 @@ pub fn other_machine(platform: Platform) -> Option<[Need; 2]> {
 /// Returns the needs of a boot test with a PC's machines.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
-    vec![
+    let mut needs = vec![
         QEMU,
         Need {
             name: "ovmf",
@@ -388,18 +388,6 @@ pub fn boot_test() -> Vec<Need> {
             ]),
         },
         Need {
-            name: "dnsmasq",
-            purpose: "answers its DHCP and TFTP",
-            packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
-            test: Probe::Program("dnsmasq", &["--version"], "Dnsmasq version"),
-        },
-        Need {
-            name: "ip",
-            purpose: "sets up its network",
-            packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
-            test: Probe::Program("ip", &["-V"], "iproute2"),
-        },
-        Need {
             name: "kernel",
             purpose: "is what it boots",
             packages: ["linux-image-cloud-amd64", "kernel-core", "linux", "kernel-default", "linux-virt"],
@@ -410,6 +398,28 @@ pub fn boot_test() -> Vec<Need> {
             purpose: "is the userland that it boots into",
             packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"],
             test: Probe::Static(&["busybox", "busybox.static", "busybox-static"]),
+        },
+    ];
+    // The order in which they are listed: what the machine has, then its network, then what it boots.
+    needs.splice(2..2, test_network());
+    needs
+}
+
+/// Returns the needs of a network for tests.
+#[must_use]
+pub fn test_network() -> Vec<Need> {
+    vec![
+        Need {
+            name: "dnsmasq",
+            purpose: "answers its DHCP and TFTP",
+            packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
+            test: Probe::Program("dnsmasq", &["--version"], "Dnsmasq version"),
+        },
+        Need {
+            name: "ip",
+            purpose: "sets up its network",
+            packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
+            test: Probe::Program("ip", &["-V"], "iproute2"),
         },
     ]
 }

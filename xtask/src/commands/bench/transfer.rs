@@ -145,12 +145,12 @@ impl Lane<'_> {
     /// Runs the machine and its servers until the file is loaded.
     fn boot(&self, folder: &Utf8Path, platform: Platform, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { tools, network, .. } = self;
-        self.namespace.network(&tools.ip, network, (&[], false), self.bench.host.ui)?;
+        self.namespace.network(&tools.servers.ip, network, (&[], false), self.bench.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let sink = EventSink::new(sender);
         let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
-        let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
+        let _dhcp = DhcpServer::start(&tools.servers, network, offer, folder, &sink)?;
         let _machine = Machine::start(
             MachineSetup {
                 platform,
