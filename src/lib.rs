@@ -35,6 +35,8 @@ pub mod serve;
 
 pub mod boot_test;
 
+pub mod rehearse;
+
 pub mod deploy;
 
 pub mod mirror;

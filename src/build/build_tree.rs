@@ -14,11 +14,12 @@ use super::make::trust_file;
 use crate::base::fs::{self, EntryKind, Lock};
 use crate::base::paths::WorkPaths;
 use crate::build::plan::{Build, ObjectInputs};
-use crate::config::ipxe_config::Sbat;
+use crate::config::ipxe_config::{IpxeConfig, Sbat};
 use crate::config::script::IMAGE_NAME;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{Order, Source};
 use crate::fetch::origins::LazySource;
+use crate::loader::target::Platform;
 use crate::stamp::slot::Slot;
 
 /// The folder of iPXE's configuration headers, relative to the tree.
@@ -127,38 +128,7 @@ impl BuildTree {
         let tree = self.paths.tree();
         let order = if context.settings.environment.reverse_file_order { Order::Reversed } else { Order::Sorted };
         source.export(&tree, (context.pin().epoch, order), label, context.progress)?;
-        Self::configure(build, &tree.join(CONFIG))?;
-        for (index, content) in build.config.trust.values().enumerate() {
-            // Make joins the files, and relies on line breaks between certificates.
-            let lines = [content.trim_ascii_end(), b"\n"].concat();
-            fs::write_new(&self.paths.src().join(trust_file(index)), &lines, 0o644)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a `config/local/` header for each header of iPXE: that of the configuration, or an empty one. Make
-    /// creates empty ones only if it has dependency files.
-    fn configure(build: &Build, config: &Utf8Path) -> Result<(), Error> {
-        let headers: Vec<String> = if config.is_dir() {
-            let files = fs::walk(config)?.into_iter().map(|(path, _)| path);
-            let headers = files.filter(|path| path.extension() == Some("h") && path.components().count() == 1);
-            headers.map(Utf8PathBuf::into_string).collect()
-        } else {
-            Vec::new()
-        };
-        if let Some(unknown) = build.config.headers.keys().find(|name| !headers.contains(name)) {
-            return Err(Error::UnknownHeader { header: unknown.clone(), config: build.config.name.clone() });
-        }
-        let local = config.join("local");
-        fs::create_dir_all(&local)?;
-        for name in headers {
-            let mut content = build.config.headers.get(&name).cloned().unwrap_or_default();
-            if let Some(sbat) = build.config.sbat(build.platform).filter(|_| name == BRANDING) {
-                content.extend(branding(sbat).into_bytes());
-            }
-            fs::write_new(&local.join(name), &content, 0o644)?;
-        }
-        Ok(())
+        configure(&build.config, build.platform, &self.paths)
     }
 
     /// Writes the content of `slot` to the file that make embeds, newer than everything made before, and removes the
@@ -192,6 +162,42 @@ impl BuildTree {
         self.sealed = true;
         Ok(())
     }
+}
+
+/// Writes what `config` adds to the source exported to `work`: headers and trusted certificates.
+pub(crate) fn configure(config: &IpxeConfig, platform: Platform, work: &WorkPaths) -> Result<(), Error> {
+    write_headers(config, platform, &work.tree().join(CONFIG))?;
+    for (index, content) in config.trust.values().enumerate() {
+        // Make joins the files, and relies on line breaks between certificates.
+        let lines = [content.trim_ascii_end(), b"\n"].concat();
+        fs::write_new(&work.src().join(trust_file(index)), &lines, 0o644)?;
+    }
+    Ok(())
+}
+
+/// Writes a `local/` header for each header of iPXE in `folder`: that of the configuration, or an empty one. Make
+/// creates empty ones only if it has dependency files.
+fn write_headers(config: &IpxeConfig, platform: Platform, folder: &Utf8Path) -> Result<(), Error> {
+    let headers: Vec<String> = if folder.is_dir() {
+        let files = fs::walk(folder)?.into_iter().map(|(path, _)| path);
+        let headers = files.filter(|path| path.extension() == Some("h") && path.components().count() == 1);
+        headers.map(Utf8PathBuf::into_string).collect()
+    } else {
+        Vec::new()
+    };
+    if let Some(unknown) = config.headers.keys().find(|name| !headers.contains(name)) {
+        return Err(Error::UnknownHeader { header: unknown.clone(), config: config.name.clone() });
+    }
+    let local = folder.join("local");
+    fs::create_dir_all(&local)?;
+    for name in headers {
+        let mut content = config.headers.get(&name).cloned().unwrap_or_default();
+        if let Some(sbat) = config.sbat(platform).filter(|_| name == BRANDING) {
+            content.extend(branding(sbat).into_bytes());
+        }
+        fs::write_new(&local.join(name), &content, 0o644)?;
+    }
+    Ok(())
 }
 
 /// Returns the lines of [`BRANDING`] for a loader's own line in its SBAT section.

@@ -7,12 +7,53 @@ use super::context::{BuildContext, Error};
 use super::diagnose;
 use super::make::{self, Goals, Make};
 use crate::base::fs;
-use crate::base::progress::{Task, TaskKind};
+use crate::base::paths::WorkPaths;
+use crate::base::process::Command;
+use crate::base::progress::{Progress, Task, TaskKind};
 use crate::build::plan::Build;
 use crate::fetch::origins::LazySource;
 use crate::loader::file_kind;
 use crate::loader::target::Loader;
 use crate::stamp::slot::Slot;
+
+/// What the progress of make counts.
+pub(crate) enum MakeUnits {
+    /// Loaders that are linked: this many.
+    Loaders(u64),
+    /// Objects that are compiled: those in this list, relative to the folder in which make runs, which make writes first.
+    Objects(Utf8PathBuf),
+}
+
+/// Runs make with `command` in the tree at `work`. The progress is reported under `label`.
+pub(crate) fn run_make(
+    command: &Command,
+    work: &WorkPaths,
+    (label, units): (&str, &MakeUnits),
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let (kind, counted, done, mut total) = match units {
+        MakeUnits::Loaders(count) => (TaskKind::Link, "  [FINISH] ", "linked", Some(*count)),
+        MakeUnits::Objects(_) => (TaskKind::Make, "  [BUILD] ", "made", None),
+    };
+    let mut task = Task::start(progress, kind, label, total);
+    let run = command.run(progress, &mut |line| {
+        if line.starts_with(counted) {
+            if let (MakeUnits::Objects(list), None) = (units, total) {
+                let list = std::fs::read_to_string(work.src().join(list));
+                total = list.ok().map(|text| text.split_ascii_whitespace().count() as u64);
+            }
+            task.set(task.done() + 1, total);
+        }
+    });
+    if let Err(process) = run {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        return Err(Error::Make { known: diagnose::of_log(&work.log()).map(Box::new), process });
+    }
+    task.finish(done);
+    Ok(())
+}
 
 /// Links the loaders of one build, with one slot after another.
 pub struct Linker<'a> {
@@ -74,30 +115,13 @@ impl<'a> Linker<'a> {
         let BuildContext { settings, progress, .. } = self.context;
         let command =
             Make { pin: self.context.pin(), config: &self.build.config, settings }.command(&paths, loaders, goals);
-        let kind = if compiled { TaskKind::Link } else { TaskKind::Make };
         let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
-        let total = compiled.then_some(loaders.len() as u64);
-        let mut task = Task::start(progress, kind, format!("{names} with {name}"), total);
-        let counted = if compiled { "  [FINISH] " } else { "  [BUILD] " };
-        let list = paths.src().join(make::object_list(&self.build.config, *first));
-        let mut objects = None;
-        let run = command.run(progress, &mut |line| {
-            if line.starts_with(counted) {
-                if !compiled && objects.is_none() {
-                    objects =
-                        std::fs::read_to_string(&list).ok().map(|text| text.split_ascii_whitespace().count() as u64);
-                }
-                task.set(task.done() + 1, total.or(objects));
-            }
-        });
-        if let Err(process) = run {
-            if progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            return Err(Error::Make { known: diagnose::of_log(&paths.log()).map(Box::new), process });
-        }
-        task.finish(if compiled { "linked" } else { "made" });
-        Ok(())
+        let units = if compiled {
+            MakeUnits::Loaders(loaders.len() as u64)
+        } else {
+            MakeUnits::Objects(make::object_list(&self.build.config, *first))
+        };
+        run_make(&command, &paths, (&format!("{names} with {name}"), &units), progress)
     }
 
     /// Seals the tree, if it has just been compiled. Temporary files must be removed first.

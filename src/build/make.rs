@@ -117,25 +117,33 @@ impl Make<'_> {
     /// Returns the command that builds `loaders`, all of one platform, in the tree at `work`.
     #[must_use]
     pub fn command(&self, work: &WorkPaths, loaders: &[Loader], goals: Goals) -> Command {
-        let Self { pin, config, settings } = self;
+        let config = self.config;
         let mut targets: Vec<String> = loaders.iter().map(|loader| config.target(*loader)).collect();
-        let tree = work.tree();
-        let MakeEnvironment { env, wrapper, temporary, .. } = &settings.environment;
-        let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
         let platform = loaders.first().map_or(Platform::Bios, |loader| loader.platform());
-        let mut command = Command::new(format!("make {}", targets.join(", ")), words.next().unwrap_or_default())
-            .args(words)
-            .args([format!("-j{}", settings.jobs)])
-            .args(variables(pin, config, platform).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
-        if !settings.werror {
-            command = command.args(["NO_WERROR=1"]);
-        }
+        let mut command = self.without_targets(work, platform, format!("make {}", targets.join(", ")));
         if goals == Goals::Bases {
             command = command.args([KEEP_LINKED]);
             // Make removes intermediate files, but not goals.
             let bios = loaders.iter().filter(|loader| loader.platform() == Platform::Bios);
             let kept = |loader| [image(config, loader), zinfo(config, loader)].map(Utf8PathBuf::into_string);
             targets.extend(bios.flat_map(|loader| kept(*loader)));
+        }
+        command.args(targets)
+    }
+
+    /// Returns the command that builds for `platform` in the tree at `work`, without its targets. Messages show it as
+    /// `name`.
+    pub(crate) fn without_targets(&self, work: &WorkPaths, platform: Platform, name: String) -> Command {
+        let Self { pin, config, settings } = self;
+        let tree = work.tree();
+        let MakeEnvironment { env, wrapper, temporary, .. } = &settings.environment;
+        let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
+        let mut command = Command::new(name, words.next().unwrap_or_default())
+            .args(words)
+            .args([format!("-j{}", settings.jobs)])
+            .args(variables(pin, config, platform).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
+        if !settings.werror {
+            command = command.args(["NO_WERROR=1"]);
         }
         // The compiler's temporary files go where there is space for the build.
         let temporary = temporary.clone().unwrap_or_else(|| work.temporary());
@@ -157,7 +165,7 @@ impl Make<'_> {
         command.dir = Some(work.src());
         command.log = Some(work.log());
         command.deadline = Duration::from_secs(2 * 60 * 60);
-        command.args(targets)
+        command
     }
 }
 
@@ -205,7 +213,13 @@ pub fn link_map(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
 /// runs.
 #[must_use]
 pub fn object_list(config: &IpxeConfig, loader: Loader) -> Utf8PathBuf {
-    Utf8PathBuf::from(config.bin_dir(loader.platform())).join(".blib.list")
+    object_list_in(&config.bin_dir(loader.platform()))
+}
+
+/// Returns the path of the list of all objects in make's output folder `bin_dir`, relative to the folder in which make
+/// runs.
+pub(crate) fn object_list_in(bin_dir: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(bin_dir).join(".blib.list")
 }
 
 #[cfg(test)]

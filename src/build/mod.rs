@@ -2,7 +2,7 @@
 
 pub mod baseline;
 pub mod bases;
-mod build_tree;
+pub(crate) mod build_tree;
 mod context;
 mod diagnose;
 pub mod linker;

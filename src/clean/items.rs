@@ -62,7 +62,7 @@ pub struct CleanRequest<'a> {
     pub temporary: &'a Utf8Path,
     /// Pins of the project. If `None` because they are unknown, all sources count as needed.
     pub pins: Option<&'a Pins>,
-    /// Build plan of the project. If `None` because it is unknown, all bases and build trees count as needed.
+    /// Build plan of the project. If `None` because it is unknown, all bases, programs and build trees count as needed.
     pub plan: Option<&'a Plan>,
     /// Minimum time since the last use.
     pub unused_for: Duration,
@@ -77,6 +77,8 @@ closed_set! {
     pub enum CacheItemKind {
         /// Base.
         Base = "base",
+        /// iPXE for Linux, for rehearsals.
+        Program = "program",
         /// Build tree.
         BuildTree = "build-tree",
         /// Pinned input.
@@ -96,6 +98,7 @@ impl CacheItemKind {
     pub fn noun(self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::Program => "program",
             Self::BuildTree => "build tree",
             Self::Source => "source",
             Self::History => "history",

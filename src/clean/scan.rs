@@ -10,8 +10,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::items::{CacheItemKind, CacheScan, CleanRequest, Error, Fate, Item, MAX_ENTRIES, MAX_PATHS};
 use crate::base::fs::{self, Lock};
-use crate::base::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
+use crate::base::paths::{self, BasePaths, CachePart, ProgramPaths, Staging, WorkPaths};
 use crate::digest::Sha256Digest;
+use crate::rehearse::program;
 
 /// Minimum time without changes before something outside the cache counts as the remains of a killed run, if no lock
 /// decides that.
@@ -153,6 +154,7 @@ impl Scanner<'_> {
                 },
                 Some(P::Blobs) => self.blobs(&path)?,
                 Some(P::Bases) => self.bases(&path)?,
+                Some(P::Programs) => self.programs(&path)?,
                 Some(P::Trees) => self.trees(&path)?,
                 Some(P::Toolchains) => self.toolchains(&path)?,
                 Some(P::Guests) => {
@@ -246,17 +248,36 @@ impl Scanner<'_> {
             let keys = plan.builds.iter().flat_map(|build| build.bases.values()).flat_map(|loaders| loaders.values());
             keys.copied().collect::<BTreeSet<Sha256Digest>>()
         });
-        for Entry { path, name, kind } in self.entries(folder)? {
-            let key = name.parse::<Sha256Digest>().ok().filter(|_| kind.is_dir());
-            let own = key.is_some() && self.has_only(&path, &BasePaths::NAMES)?;
+        let record = |cache: &paths::Cache, key: &Sha256Digest| cache.base(key).record();
+        self.by_key(folder, CacheItemKind::Base, (&BasePaths::NAMES, record), bases.as_ref())
+    }
+
+    fn programs(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let programs = self.request.plan.map(program::keys);
+        let record = |cache: &paths::Cache, key: &Sha256Digest| cache.program(key).record();
+        self.by_key(folder, CacheItemKind::Program, (&ProgramPaths::NAMES, record), programs.as_ref())
+    }
+
+    /// Adds the folders in `folder` that are called after keys and have only `names`. Each use is recorded at the path
+    /// that `record` returns.
+    fn by_key(
+        &mut self,
+        folder: &Utf8Path,
+        kind: CacheItemKind,
+        (names, record): (&[&str], fn(&paths::Cache, &Sha256Digest) -> Utf8PathBuf),
+        needed: Option<&BTreeSet<Sha256Digest>>,
+    ) -> Result<(), Error> {
+        for Entry { path, name, kind: file_type } in self.entries(folder)? {
+            let key = name.parse::<Sha256Digest>().ok().filter(|_| file_type.is_dir());
+            let own = key.is_some() && self.has_only(&path, names)?;
             let Some(key) = key.filter(|_| own) else {
-                self.partial_or_foreign(&path, &name, kind)?;
+                self.partial_or_foreign(&path, &name, file_type)?;
                 continue;
             };
-            let needed = bases.as_ref().is_none_or(|bases| bases.contains(&key));
-            let record = self.request.cache.base(&key).record();
+            let needed = needed.is_none_or(|keys| keys.contains(&key));
+            let record = record(self.request.cache, &key);
             let stamp = if record.exists() { record } else { path.clone() };
-            self.add(CacheItemKind::Base, &path, self.fate(needed, &stamp))?;
+            self.add(kind, &path, self.fate(needed, &stamp))?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "html_page",
     "serve",
     "boot_test",
+    "rehearse",
     "deploy",
     "mirror",
     "secure_boot",

@@ -413,12 +413,13 @@ static int rehearse_buildarch ( void *data, size_t len ) {
 extern const struct setting platform_setting;
 extern const struct setting buildarch_setting;
 
-struct builtin_setting rehearse_platform_setting __table_entry ( BUILTIN_SETTINGS, 00 ) = {
+/* In front of iPXE's own, and behind the start of the table, which is 00 */
+struct builtin_setting rehearse_platform_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
 	.setting = &platform_setting,
 	.fetch = rehearse_platform,
 };
 
-struct builtin_setting rehearse_buildarch_setting __table_entry ( BUILTIN_SETTINGS, 00 ) = {
+struct builtin_setting rehearse_buildarch_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
 	.setting = &buildarch_setting,
 	.fetch = rehearse_buildarch,
 };

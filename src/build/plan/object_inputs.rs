@@ -35,7 +35,7 @@ struct Value(String, Sha256Digest);
 
 impl ObjectInputs {
     /// Lists the inputs for `platform` in the configuration `config`.
-    pub(super) fn of(
+    pub(crate) fn of(
         (pin, patches, toolchain): (&IpxePin, &[Patch], &Toolchain),
         config: &IpxeConfig,
         platform: Platform,
@@ -77,7 +77,7 @@ impl ObjectInputs {
     }
 
     /// Returns the digest of what counts in all inputs.
-    pub(super) fn digest(&self) -> Sha256Digest {
+    pub(crate) fn digest(&self) -> Sha256Digest {
         let each = |(kind, inputs): (&String, &BTreeMap<String, Value>)| {
             inputs.iter().map(|(name, Value(_, digest))| format!("{kind} {name} {digest}\n")).collect::<String>()
         };

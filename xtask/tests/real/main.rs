@@ -10,6 +10,7 @@ mod media;
 mod other_cpus;
 mod pins;
 mod recipes;
+mod rehearse;
 mod reproduce;
 mod secure;
 mod secure_boot;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             build::tests(),
             stamp::tests(),
             other_cpus::tests(),
+            rehearse::tests(),
             reproduce::tests(),
             http_boot::tests(),
             media::tests(),

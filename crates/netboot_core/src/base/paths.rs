@@ -7,7 +7,7 @@ mod temporary;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::cache::{BasePaths, Cache, CachePart, GuestPaths, WorkPaths};
+pub use self::cache::{BasePaths, Cache, CachePart, GuestPaths, ProgramPaths, WorkPaths};
 pub use self::mirror::MirrorPaths;
 pub use self::temporary::{PARTIAL, TEMPORARY, is_partial, is_temporary};
 

@@ -44,6 +44,7 @@ impl Cache {
             "blobs" => P::Blobs,
             "bases" => P::Bases,
             "trees" => P::Trees,
+            "programs" => P::Programs,
             "toolchains" => P::Toolchains,
             "guests" => P::Guests,
             "locks" => P::Locks,
@@ -177,6 +178,12 @@ impl Cache {
         BasePaths(self.0.join("bases").join(key.to_string()))
     }
 
+    /// Returns the paths of a program for rehearsals and its record.
+    #[must_use]
+    pub fn program(&self, key: &Sha256Digest) -> ProgramPaths {
+        ProgramPaths(self.0.join("programs").join(key.to_string()))
+    }
+
     /// Returns the lock `name`.
     #[must_use]
     pub fn lock(&self, name: &str) -> Utf8PathBuf {
@@ -197,6 +204,8 @@ pub enum CachePart {
     Bases,
     /// Build trees, by their names.
     Trees,
+    /// Programs for rehearsals, by their keys.
+    Programs,
     /// Records of toolchains as they were probed.
     Toolchains,
     /// Kernels and userlands for machines of the boot test, by CPU.
@@ -333,6 +342,27 @@ impl BasePaths {
     }
 
     /// Returns the record of what the other files should contain.
+    #[must_use]
+    pub fn record(&self) -> Utf8PathBuf {
+        self.0.join("record.json")
+    }
+}
+
+/// Paths of a program for rehearsals in the cache.
+#[derive(Debug, Clone)]
+pub struct ProgramPaths(Utf8PathBuf);
+
+impl ProgramPaths {
+    /// Names of all files of a program.
+    pub const NAMES: [&str; 2] = ["program", "record.json"];
+
+    /// Returns the program.
+    #[must_use]
+    pub fn program(&self) -> Utf8PathBuf {
+        self.0.join("program")
+    }
+
+    /// Returns the record of what the program should contain.
     #[must_use]
     pub fn record(&self) -> Utf8PathBuf {
         self.0.join("record.json")

@@ -1,0 +1,3 @@
+//! Runs a site's script in iPXE for Linux.
+
+pub mod program;
