@@ -124,12 +124,7 @@ impl TestNetwork {
     /// # Errors
     ///
     /// [`Unfit`] if the description names no range of addresses, or leaves no address free.
-    pub fn new(
-        described: &network::NetworkConfig,
-        mac: Mac,
-        dhcp: DhcpSetup,
-        http: HttpSetup,
-    ) -> Result<Self, Unfit> {
+    pub fn new(described: &network::NetworkConfig, mac: Mac, dhcp: DhcpSetup, http: HttpSetup) -> Result<Self, Unfit> {
         let network::NetworkConfig { subnet, tftp_server, ranges, .. } = described;
         let range = ranges.first().ok_or(Unfit::NoRange)?;
         let taken = |address: &Ipv4Addr| {

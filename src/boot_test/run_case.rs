@@ -147,8 +147,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let images = images(case, loader, initrd, (tools, secure))?;
     let resources = scenario.resources(case, images);
     let servers = &environment.request.tools.servers;
-    let setup =
-        web::WebSetup { tools: servers, network, servers: &scenario.servers, tls_ports: &scenario.tls_ports };
+    let setup = web::WebSetup { tools: servers, network, servers: &scenario.servers, tls_ports: &scenario.tls_ports };
     let _web = web::Servers::start(&setup, resources, &folder, (&sink, environment.progress))?;
     let dhcp = dhcp::DhcpServer::start(servers, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();

@@ -360,7 +360,10 @@ pub(crate) fn authority(url: &str) -> (&str, u16) {
 }
 
 /// Returns the web servers of `network` that `urls` need: role, address and port.
-pub(crate) fn servers<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Vec<(WebServerRole, Ipv4Addr, u16)> {
+pub(crate) fn servers<'u>(
+    network: &TestNetwork,
+    urls: impl Iterator<Item = &'u str>,
+) -> Vec<(WebServerRole, Ipv4Addr, u16)> {
     let mut servers = vec![
         (WebServerRole::NextServer, network.server, network.port),
         (WebServerRole::Other, network.web, network.port),

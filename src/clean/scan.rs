@@ -47,6 +47,9 @@ fn scan_within(request: &CleanRequest<'_>, budget: ListingBudget) -> Result<Cach
     Ok(scan)
 }
 
+/// Returns the path of the record of what is in the cache under a key.
+type RecordPath = fn(&paths::Cache, &Sha256Digest) -> Utf8PathBuf;
+
 /// An entry of a folder.
 struct Entry {
     path: Utf8PathBuf,
@@ -248,13 +251,13 @@ impl Scanner<'_> {
             let keys = plan.builds.iter().flat_map(|build| build.bases.values()).flat_map(|loaders| loaders.values());
             keys.copied().collect::<BTreeSet<Sha256Digest>>()
         });
-        let record = |cache: &paths::Cache, key: &Sha256Digest| cache.base(key).record();
+        let record: RecordPath = |cache, key| cache.base(key).record();
         self.by_key(folder, CacheItemKind::Base, (&BasePaths::NAMES, record), bases.as_ref())
     }
 
     fn programs(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         let programs = self.request.plan.map(program::keys);
-        let record = |cache: &paths::Cache, key: &Sha256Digest| cache.program(key).record();
+        let record: RecordPath = |cache, key| cache.program(key).record();
         self.by_key(folder, CacheItemKind::Program, (&ProgramPaths::NAMES, record), programs.as_ref())
     }
 
@@ -264,7 +267,7 @@ impl Scanner<'_> {
         &mut self,
         folder: &Utf8Path,
         kind: CacheItemKind,
-        (names, record): (&[&str], fn(&paths::Cache, &Sha256Digest) -> Utf8PathBuf),
+        (names, record): (&[&str], RecordPath),
         needed: Option<&BTreeSet<Sha256Digest>>,
     ) -> Result<(), Error> {
         for Entry { path, name, kind: file_type } in self.entries(folder)? {

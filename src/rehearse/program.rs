@@ -340,3 +340,101 @@ fn listed(makefile: &str) -> Vec<String> {
     });
     lines.flat_map(str::split_ascii_whitespace).filter(is_used).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::paths::ProjectPaths;
+    use crate::base::progress::Silent;
+    use crate::build_loaders::Config;
+    use crate::config::ipxe_config::{Sbat, SecureBuild};
+    use crate::config::sites::Options;
+    use crate::fetch::ipxe::Patch;
+    use crate::toolchain::Toolchain;
+
+    const HOST: Platform = Platform::EfiX64;
+
+    fn inputs() -> Inputs {
+        let project = ProjectPaths::new(env!("CARGO_MANIFEST_DIR"));
+        let config = Config::read(&project, &Options::default(), &Silent).unwrap();
+        Inputs { pins: config.pins, patches: config.patches, toolchain: Toolchain::default() }
+    }
+
+    fn config(headers: &[(&str, &str)]) -> IpxeConfig {
+        let headers = headers.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+        IpxeConfig { name: "mine".into(), headers, trust: BTreeMap::new(), secure_boot: None }
+    }
+
+    #[test]
+    fn whatever_goes_in_decides_about_the_key() {
+        let key =
+            |inputs: &Inputs, config: &IpxeConfig, family, host| ProgramBuild::new(inputs, config, family, host).key;
+        let (inputs, plain) = (inputs(), config(&[]));
+        let mut keys = vec![
+            key(&inputs, &plain, Family::Bios, HOST),
+            key(&inputs, &plain, Family::Efi, HOST),
+            key(&inputs, &plain, Family::Efi, Platform::EfiArm64),
+            key(&inputs, &config(&[("general.h", "#define PING_CMD\n")]), Family::Efi, HOST),
+        ];
+        let mut trusting = plain.clone();
+        trusting.trust.insert("ca.pem".into(), b"certificate".to_vec());
+        keys.push(key(&inputs, &trusting, Family::Efi, HOST));
+        let mut patched = inputs.clone();
+        patched.patches.push(Patch { name: "x".into(), content: Vec::new() });
+        keys.push(key(&patched, &plain, Family::Efi, HOST));
+        let mut newer = inputs.clone();
+        newer.pins.ipxe.epoch += 1;
+        keys.push(key(&newer, &plain, Family::Efi, HOST));
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
+        // These decide about loaders only.
+        let mut signed = IpxeConfig { name: "other".into(), ..plain };
+        let sbat = Sbat { name: "x".into(), generation: 1 };
+        signed.secure_boot = Some(SecureBuild { sbat, arm64: true });
+        assert_eq!(key(&inputs, &signed, Family::Efi, HOST), keys[1]);
+    }
+
+    #[test]
+    fn headers_of_a_configuration_see_the_platform_of_the_loaders() {
+        let adapted = Family::Bios.adapt(&config(&[("general.h", "#define PCI_CMD"), ("dhcp.h", "#define X\n")]));
+        let text = |name: &str| String::from_utf8(adapted.headers[name].clone()).unwrap();
+        let general = text("general.h");
+        let places = ["#undef PCI_CMD", "#define PLATFORM_pcbios", "#define PCI_CMD", "#undef IMAGE_BZIMAGE"]
+            .map(|line| general.find(&format!("{line}\n")).unwrap());
+        assert!(places.is_sorted(), "{general}");
+        assert_eq!(
+            text("dhcp.h"),
+            "#undef PLATFORM_linux\n#define PLATFORM_pcbios\n#define X\n\n#undef PLATFORM_pcbios\n#define PLATFORM_linux\n"
+        );
+        assert!(text("console.h").contains("#undef CONSOLE_SYSLOG\n") && !text("usb.h").contains("PLATFORM"));
+        let efi = Family::Efi.adapt(&config(&[])).headers;
+        assert!(!String::from_utf8_lossy(&efi["console.h"]).contains("CONSOLE_SYSLOG"));
+    }
+
+    #[test]
+    fn folders_of_other_platforms_are_not_compiled() {
+        let makefile = "# SRCDIRS lists\nSRCDIRS\t\t:=\nSRCDIRS\t\t+= net net/tcp drivers/net/tg3\nSRCDIRS += drivers/net\n\
+            SRCDIRS += drivers/net/linux interface/efi tests\nDRIVERS += x\nSRCDIRS += arch/x86/core arch/x86/prefix\n\
+            SRCDIRS += drivers/nvs arch/x86/interface/linux arch/x86/interface/pcbios arch/x86/hci/commands\n";
+        assert_eq!(
+            listed(makefile).join(" "),
+            "net net/tcp drivers/net/linux arch/x86/core drivers/nvs arch/x86/interface/linux arch/x86/hci/commands"
+        );
+    }
+
+    #[test]
+    fn a_program_that_does_not_match_its_record_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(Utf8Path::from_path(folder.path()).unwrap());
+        let build = ProgramBuild::new(&inputs(), &config(&[]), Family::Bios, HOST);
+        assert!(build.find(&cache).unwrap().is_none());
+        let paths = cache.program(&build.key);
+        for part in [paths.program(), paths.record()] {
+            build.store(b"program", &cache).unwrap();
+            assert_eq!(build.find(&cache).unwrap().unwrap(), b"program");
+            std::fs::write(&part, "changed").unwrap();
+            assert!(build.find(&cache).unwrap().is_none(), "{part}");
+            std::fs::remove_file(&part).unwrap();
+            assert!(build.find(&cache).unwrap().is_none(), "{part}");
+        }
+    }
+}

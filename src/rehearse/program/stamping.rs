@@ -133,7 +133,7 @@ impl DhcpClient {
         options
     }
 
-    /// Returns options 16 (from its text), 61 and 62 of DHCPv6, in the order in which iPXE has them.
+    /// Returns options 16 (from its text), 61 and 62 of `DHCPv6`, in the order in which iPXE has them.
     fn options_v6(self) -> Vec<u8> {
         let ([high, low], [major, minor]) = (self.arch.to_be_bytes(), self.undi);
         let mut options = self.text().into_bytes();
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_script_of_the_largest_slot_fits() {
         let program = parts().concat();
-        let script = [&b"#!ipxe\n"[..], &[b'x'; 65_529]].concat();
+        let script = [&b"#!ipxe\n"[..], &vec![b'x'; 65_529]].concat();
         let done = stamp(&program, HOST, HOST, &script).unwrap();
         assert!(done.starts_with(&script) && done.len() == program.len());
         let error = stamp(&program, HOST, HOST, &[&script[..], b"y"].concat()).unwrap_err();

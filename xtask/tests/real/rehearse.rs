@@ -64,7 +64,7 @@ fn printed(program: &[u8], end: &str) -> Vec<String> {
     std::fs::write(&path, program).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("timeout");
-    command.arg("10").arg(path).stdin(Stdio::null()).stderr(Stdio::null());
+    command.arg("3").arg(path).stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = text.lines().map(|line| line.trim_end().to_owned());
