@@ -83,7 +83,7 @@ pub enum Error {
         wanted: String,
     },
     /// The report would overwrite other files.
-    #[error("`{0}` is not empty, and no report of a boot test")]
+    #[error("`{0}` is not empty, and no report of the same kind")]
     NotAReport(camino::Utf8PathBuf),
     /// QEMU does not say what it has.
     #[error(transparent)]
@@ -137,7 +137,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<BootReport, Error> {
     let cases = plan(tree, request.intent, request.selection)?;
-    clear(request.report)?;
+    clear(request.report, GENERATOR)?;
     let started = Instant::now();
     let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
     let scratch = guard.path();
@@ -194,8 +194,8 @@ fn without_card(
     Ok(lacking)
 }
 
-/// Prepares a folder for a report. It must contain an older report, or nothing.
-fn clear(folder: &Utf8Path) -> Result<(), Error> {
+/// Prepares a folder for a report of `generator`. It must contain an older report of the same, or nothing.
+pub(crate) fn clear(folder: &Utf8Path, generator: &str) -> Result<(), Error> {
     /// The only part that is read of an older report, which can be large.
     #[derive(serde::Deserialize)]
     struct Mark {
@@ -205,14 +205,14 @@ fn clear(folder: &Utf8Path) -> Result<(), Error> {
     fs::create_dir_all(folder)?;
     let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
     let old = serde_json::from_slice::<Mark>(&old);
-    if !old.is_ok_and(|old| old.generator == GENERATOR) && !fs::entries(folder)?.is_empty() {
+    if !old.is_ok_and(|old| old.generator == generator) && !fs::entries(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
     // An old report must not be mistaken for the report of this run.
     fs::remove_file(&paths::report_html(folder))?;
     fs::remove_dir_all(&paths::evidence(folder))?;
     // The mark identifies the folder as that of a report, even if this run ends before the report is written.
-    let mark = format!("{}\n", serde_json::json!({ "generator": GENERATOR }));
+    let mark = format!("{}\n", serde_json::json!({ "generator": generator }));
     Ok(fs::write_atomic(&paths::report_json(folder), mark.as_bytes())?)
 }
 

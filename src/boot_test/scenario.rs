@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use super::boot_event::WebServerRole;
 use super::case::{Aim, BootSource, Case, Destination, Fault, NicModel, NicSetup, Refusal};
 use super::daemon::{Daemon, WebServer};
-use super::dhcp::Offer;
+use super::dhcp::{DeadServices, Offer};
 use super::entry::TestedEntry;
 use super::loaders::Program;
 use super::network::{DhcpSetup, HttpSetup, TestNetwork};
@@ -115,6 +115,7 @@ impl Scenario {
             boot_source: case.boot_source,
             root_path: early,
             second_nic_root_path,
+            dead: DeadServices::default(),
         };
         let ServedFiles { kernel, initrd, shim, script, extra_files, command_line, expected_fetches, pxelinux } =
             served;

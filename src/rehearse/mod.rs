@@ -1,3 +1,106 @@
-//! Runs a site's script in iPXE for Linux.
+//! Rehearsals: a site's script runs in real iPXE, within a second, without a machine.
+//!
+//! [`program`] builds iPXE for Linux and stamps the script of a [`rehearsal`] into it. [`run`] gives it a network of its
+//! own, in which [`served`] decides what servers have, and a [`fault`] what they lack; [`keys`] answer its prompts. iPXE
+//! reports what it does as an [`event`], and all events together make the [`way`]. [`report`] stores the ways of many
+//! rehearsals.
 
+pub mod event;
+pub mod fault;
+pub mod keys;
 pub mod program;
+pub mod rehearsal;
+pub mod report;
+pub mod request;
+pub mod run;
+pub mod served;
+pub mod way;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use self::fault::RehearsalFault;
+pub use self::rehearsal::Rehearsal;
+pub use self::request::{Error, RehearsalRequest};
+use self::run::Rehearsed;
+use crate::base::diagnostic::Wording;
+use crate::base::plural::count;
+use crate::base::progress::{Progress, Task, TaskKind};
+use crate::base::{fs, paths};
+use crate::boot_test::daemon::Daemon;
+use crate::boot_test::namespace::Namespace;
+use crate::boot_test::network::{DhcpSetup, HttpSetup, TestNetwork, Unfit};
+use crate::config::network::{Mac, NetworkConfig};
+use crate::config::sites::Sites;
+use crate::serve::boot_policy::BootPolicy;
+use crate::serve::server_config::{self, ServerKind};
+
+/// Returns the network that a machine with the MAC address `mac` is in: as `described`, with the DHCP server that the
+/// recipe of the tree configures.
+///
+/// # Errors
+///
+/// [`Unfit`] if the description leaves out what a test needs.
+pub fn network(
+    described: &NetworkConfig,
+    sites: &Sites,
+    mac: Mac,
+    (fault, wording): (Option<RehearsalFault>, &dyn Wording),
+) -> Result<TestNetwork, Unfit> {
+    let mut told = described.clone();
+    if fault == Some(RehearsalFault::NoRootPath) {
+        told.boot = None;
+        told.hosts.iter_mut().for_each(|host| host.boot = None);
+    }
+    let policy = BootPolicy::new(&told, sites);
+    let recipe = server_config::write(ServerKind::Dnsmasq, &policy, wording).swap_remove(0).text;
+    TestNetwork::new(described, mac, DhcpSetup::Given(Daemon::Dnsmasq, recipe), HttpSetup::Own)
+}
+
+/// Runs `rehearsals`, and returns what has happened in each, in their order.
+///
+/// # Errors
+///
+/// The [`Error`] of the first rehearsal that cannot take place; the others are then ended.
+pub fn run_all(
+    rehearsals: &[Rehearsal<'_>],
+    request: &RehearsalRequest<'_>,
+    namespace: &Namespace,
+    progress: &dyn Progress,
+) -> Result<Vec<Rehearsed>, Error> {
+    let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
+    let scratch = guard.path();
+    let tftp = scratch.join("tree");
+    request.tree.write(&tftp)?;
+    let next = AtomicUsize::new(0);
+    let total = rehearsals.len();
+    let task = Mutex::new(Task::start(progress, TaskKind::Rehearse, "rehearsals", Some(total as u64)));
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(rehearsal) = rehearsals.get(number) else { return Ok::<_, Error>(done) };
+            let folder = run::folder(scratch, number);
+            fs::create_dir_all(&folder)?;
+            let result = run::run(rehearsal, request, namespace, (&folder, &tftp), progress);
+            // No other rehearsal is begun after a failure.
+            done.push((number, result.inspect_err(|_| next.store(total, Ordering::Relaxed))?));
+            fs::remove_dir_all(&folder)?;
+            let begun = next.load(Ordering::Relaxed).min(total) as u64;
+            task.lock().unwrap_or_else(PoisonError::into_inner).set(begun, Some(total as u64));
+        }
+    };
+    let mut done: Vec<(usize, Rehearsed)> = Vec::new();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..request.jobs.clamp(1, total.max(1))).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            // A worker that panicked has printed its own message.
+            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, Error>(())
+    })?;
+    done.sort_by_key(|(number, _)| *number);
+    let text = count(total, "script");
+    task.into_inner().unwrap_or_else(PoisonError::into_inner).finish(text);
+    Ok(done.into_iter().map(|(_, rehearsed)| rehearsed).collect())
+}

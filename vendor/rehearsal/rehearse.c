@@ -11,6 +11,8 @@
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
  *
  * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
+ * iPXE goes on when the byte ACK (0x06) has arrived on standard input, so what servers report meanwhile belongs to the
+ * command before. All other bytes on standard input are keys.
  */
 
 FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
@@ -66,8 +68,15 @@ static unsigned int rehearse_looks;
 /** Whether the command in progress gets no more keys */
 static int rehearse_is_left_alone;
 
-/** Key that was read, and not yet taken */
-static int rehearse_key;
+/** Keys that were read, and not yet taken */
+static char rehearse_keys[4096];
+
+/** Number of keys that were read, and that were taken */
+static unsigned int rehearse_keys_read;
+static unsigned int rehearse_keys_taken;
+
+/** Byte on standard input after which iPXE goes on */
+#define REHEARSE_ACK 0x06
 
 /** Byte on standard input that leaves the command in progress alone */
 #define REHEARSE_LEAVE_ALONE 0x1e
@@ -77,6 +86,9 @@ static unsigned int rehearse_configuring;
 
 /** Microseconds that have passed for iPXE */
 static unsigned long long rehearse_time;
+
+/** Time of the last look at the clock; none if the time since does not count */
+static struct timeval rehearse_last;
 
 /******************************************************************************
  *
@@ -114,7 +126,14 @@ static void rehearse_field ( const char *separator, const char *text ) {
 }
 
 static void rehearse_end ( void ) {
+	char byte;
+
 	rehearse_write ( "\n", 1 );
+	while ( ( linux_read ( 0, &byte, 1 ) == 1 ) && ( byte != REHEARSE_ACK ) ) {
+		if ( rehearse_keys_read < sizeof ( rehearse_keys ) )
+			rehearse_keys[rehearse_keys_read++] = byte;
+	}
+	rehearse_last.tv_sec = 0;
 }
 
 /******************************************************************************
@@ -201,6 +220,23 @@ static char * rehearse_value ( const char *name ) {
 	return value;
 }
 
+/**
+ * Shim, as in UEFI without Secure Boot: iPXE fetches it, unless the firmware would start the selected kernel itself
+ */
+static int rehearse_shim ( int argc, char **argv ) {
+	struct image *image = NULL;
+	int rc;
+
+	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) != 0 ) || ( argc < 2 ) )
+		return 0;
+	if ( find_image_tag ( &selected_image ) )
+		return 0;
+	if ( ( rc = imgacquire ( argv[argc - 1], 0, &image ) ) != 0 )
+		return rc;
+	image_hide ( image );
+	return 0;
+}
+
 static int rehearse_exec ( int argc, char **argv ) {
 	struct command *command;
 	char result[16];
@@ -219,6 +255,10 @@ static int rehearse_exec ( int argc, char **argv ) {
 	rehearse_configuring += configures;
 	rehearse_looks = 0;
 	rehearse_is_left_alone = 0;
+	if ( strcmp ( argv[0], "shim" ) == 0 ) {
+		rc = rehearse_shim ( argc, argv );
+		goto done;
+	}
 	for_each_table_entry ( command, COMMANDS ) {
 		if ( ( command->exec != rehearse_exec ) && ( strcmp ( argv[0], command->name ) == 0 ) ) {
 			rc = command->exec ( argc, argv );
@@ -278,26 +318,8 @@ REHEARSE ( reboot );
 REHEARSE ( sanboot );
 REHEARSE ( sanhook );
 REHEARSE ( shell );
+REHEARSE ( shim );
 REHEARSE ( sleep );
-
-/**
- * Shim, as in UEFI without Secure Boot: iPXE fetches it, unless the firmware would start the selected kernel itself
- */
-static int rehearse_shim ( int argc, char **argv ) {
-	struct image *image = NULL;
-	int rc;
-
-	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) != 0 ) || ( argc < 2 ) )
-		return 0;
-	if ( find_image_tag ( &selected_image ) )
-		return 0;
-	if ( ( rc = imgacquire ( argv[argc - 1], 0, &image ) ) != 0 )
-		return rc;
-	image_hide ( image );
-	return 0;
-}
-
-struct command rehearse_shim_command __table_entry ( COMMANDS, _C2 ( 00., shim ) ) = { "shim", rehearse_shim };
 
 /******************************************************************************
  *
@@ -307,20 +329,13 @@ struct command rehearse_shim_command __table_entry ( COMMANDS, _C2 ( 00., shim )
  */
 
 static int rehearse_iskey ( void ) {
-	struct pollfd poll = { .fd = 0, .events = POLLIN };
-	unsigned char character;
-
 	/* Anything else must not swallow a key */
 	if ( ! rehearse_waiting )
 		return 0;
-	if ( rehearse_key )
-		return 1;
-	if ( ( ! rehearse_is_left_alone ) && ( linux_poll ( &poll, 1, 0 ) == 1 ) &&
-	     ( linux_read ( 0, &character, 1 ) == 1 ) ) {
-		if ( character != REHEARSE_LEAVE_ALONE ) {
-			rehearse_key = character;
+	if ( ( ! rehearse_is_left_alone ) && ( rehearse_keys_taken < rehearse_keys_read ) ) {
+		if ( rehearse_keys[rehearse_keys_taken] != REHEARSE_LEAVE_ALONE )
 			return 1;
-		}
+		rehearse_keys_taken++;
 		rehearse_is_left_alone = 1;
 	}
 	if ( rehearse_looks == 0 ) {
@@ -336,10 +351,11 @@ static int rehearse_iskey ( void ) {
 }
 
 static int rehearse_getchar ( void ) {
-	int character = rehearse_key;
+	int character = 0;
 	char key[8];
 
-	rehearse_key = 0;
+	if ( rehearse_keys_taken < rehearse_keys_read )
+		character = ( unsigned char ) rehearse_keys[rehearse_keys_taken++];
 	snprintf ( key, sizeof ( key ), "%d", character );
 	rehearse_field ( "\x1e", "key" );
 	rehearse_field ( "\x1f", key );
@@ -365,16 +381,16 @@ struct startup_fn rehearse_startup_fn __startup_fn ( STARTUP_EARLY ) = {
 };
 
 static unsigned long rehearse_currticks ( void ) {
-	static struct timeval last;
 	struct timeval now;
 	unsigned long microseconds;
 
 	linux_gettimeofday ( &now, NULL );
-	if ( last.tv_sec ) {
-		microseconds = ( ( ( now.tv_sec - last.tv_sec ) * 1000000UL ) + now.tv_usec - last.tv_usec );
+	if ( rehearse_last.tv_sec ) {
+		microseconds = ( ( ( now.tv_sec - rehearse_last.tv_sec ) * 1000000UL ) +
+				 now.tv_usec - rehearse_last.tv_usec );
 		rehearse_time += ( microseconds * ( rehearse_configuring ? REHEARSE_DHCP_SPEED : REHEARSE_SPEED ) );
 	}
-	last = now;
+	rehearse_last = now;
 	return ( rehearse_time * TICKS_PER_SEC / 1000000ULL );
 }
 

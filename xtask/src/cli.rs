@@ -5,6 +5,7 @@ mod bench;
 mod deploy;
 mod lint;
 mod mirror;
+mod rehearse;
 mod secure_boot;
 mod servers;
 
@@ -22,6 +23,7 @@ pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
 pub use self::lint::LintArgs;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
+pub use self::rehearse::RehearseArgs;
 pub use self::secure_boot::{Keys, SecureBootCommand, Sign};
 pub use self::servers::*;
 use crate::{exit, program};
@@ -246,6 +248,19 @@ Examples:
   cargo xtask lint dist/tftp --sarif lint.sarif      what loaders have embedded
   cargo xtask lint --lsp                             for an editor")]
     Lint(LintArgs),
+    /// Runs a site's script in real iPXE, within a second, and shows the way that it takes
+    #[command(after_help = "Servers have the tree, stand-ins for what boot entries boot, and what --answer
+says. DHCP answers as the recipe of dnsmasq for embed-scripts/network.toml.
+
+Examples:
+  cargo xtask rehearse                               the root of the tree
+  cargo xtask rehearse --site rack-1 --loader undionly.kpxe
+  cargo xtask rehearse --host k8s-master-01 --keys \"down enter\"
+  cargo xtask rehearse --script menu.ipxe --answer http://192.0.2.10/=/srv/www
+  cargo xtask rehearse --fault web-down              in front of a dead server
+  cargo xtask rehearse --record way.txt              then: --expect way.txt
+  cargo xtask rehearse --all                         every site")]
+    Rehearse(RehearseArgs),
     /// Boots the loaders of a tree or tarball in virtual machines and reports which ones pass
     #[command(after_help = "Examples:
   cargo xtask boot-test --install-deps               on a fresh machine
@@ -391,6 +406,7 @@ impl XtaskCommand {
             Self::Docs(args) => vec![of(Flag::Out, &args.out)],
             Self::BootTest(args) => vec![of(Flag::Report, &args.report)],
             Self::Lint(args) => vec![of(Flag::Sarif, &args.sarif)],
+            Self::Rehearse(args) => vec![of(Flag::Report, &args.report), of(Flag::Record, &args.record)],
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
@@ -486,11 +502,12 @@ mod tests {
 
     /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
     /// cache folder where it is opened.
-    const INPUTS: [&str; 26] = [
+    const INPUTS: [&str; 28] = [
         "butane",
         "cache_dir",
         "db",
         "dhcp_config",
+        "expect",
         "file",
         "files",
         "inventories",
@@ -503,6 +520,7 @@ mod tests {
         "passphrase_file",
         "path",
         "project",
+        "script",
         "secure_boot_set",
         "signer",
         "sources_from",

@@ -116,6 +116,7 @@ fn with(flag: Flag) -> &'static str {
         Flag::NoWerror => "ignore warnings of the compiler with `--no-werror`: no byte of the loaders changes",
         Flag::Out => "choose another folder with `--out`",
         Flag::PassphraseFile => "name the file of its passphrase with `--passphrase-file`",
+        Flag::Record => "choose another file with `--record`",
         Flag::Relink => "link loaders with a slot that is large enough with `--relink`",
         Flag::Replace => "replace what is there with `--replace`",
         Flag::Report => "choose another folder with `--report`",

@@ -43,22 +43,25 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
     let in_header = if Utf8Path::new(&offer.loader).file_name() == Some(SHIM) { "dhcp-no-override\n" } else { "" };
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
-    let own = format!("{}address=/#/{ANYWHERE}\n", foreground(INTERFACE, "leases"));
+    let dns = if offer.dead.dns { "port=0\n".to_owned() } else { format!("address=/#/{ANYWHERE}\n") };
+    let own = format!("{}{dns}", foreground(INTERFACE, "leases"));
+    let tftp = if offer.dead.tftp { "" } else { TFTP };
     Ok(match &network.dhcp {
+        _ if offer.dead.dhcp => format!("{own}{tftp}"),
         DhcpSetup::Own => format!(
             "{addresses}\
              dhcp-boot={loader},,{}\n\
              {http}{in_header}\
              # Option 17. It is read again after SIGHUP.\n\
              dhcp-optsfile={OPTIONS}\n\
-             {own}{TFTP}",
+             {own}{tftp}",
             network.server
         ),
-        DhcpSetup::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
+        DhcpSetup::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{tftp}"),
         // The other instance serves the tree, and sends everything but addresses.
         DhcpSetup::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
         // Only TFTP and DNS are left for dnsmasq.
-        DhcpSetup::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
+        DhcpSetup::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{tftp}"),
     })
 }
 
@@ -132,11 +135,17 @@ pub fn parse(line: &str) -> Option<BootEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_test::dhcp::SERVED;
+    use crate::boot_test::dhcp::{DeadServices, SERVED};
 
     fn offering(loader: &str) -> Offer {
         let boot_source = BootSource::Pxe;
-        Offer { loader: loader.into(), boot_source, root_path: None, second_nic_root_path: None }
+        Offer {
+            loader: loader.into(),
+            boot_source,
+            root_path: None,
+            second_nic_root_path: None,
+            dead: DeadServices::default(),
+        }
     }
 
     #[test]
@@ -190,6 +199,14 @@ mod tests {
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
         let text = proxy(given);
         assert!(text.starts_with(given) && text.ends_with("\nenable-tftp\ntftp-root=/proc/self/cwd/tftp\n"), "{text}");
+    }
+
+    #[test]
+    fn a_dead_service_is_not_configured() {
+        let dead = DeadServices { dhcp: true, dns: true, tftp: true };
+        let text = configuration(&TestNetwork::default(), &Offer { dead, ..offering("x") }).unwrap();
+        assert!(["dhcp-range", "enable-tftp", "address="].iter().all(|word| !text.contains(word)), "{text}");
+        assert!(text.lines().any(|line| line == "port=0"), "{text}");
     }
 
     #[test]

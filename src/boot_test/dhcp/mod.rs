@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
 
 pub use self::error::{Error, NotConfiguration};
-pub use self::offer::{Offer, SERVED};
+pub use self::offer::{DeadServices, Offer, SERVED};
 use super::daemon::Daemon;
 
 use super::boot_event::EventSink;

@@ -17,4 +17,17 @@ pub struct Offer {
     pub root_path: Option<String>,
     /// Option 17 in the network of a second card; `None` if the machine has one card only.
     pub second_nic_root_path: Option<Option<String>>,
+    /// Services that do not answer.
+    pub dead: DeadServices,
+}
+
+/// Services beside DHCP's options that do not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeadServices {
+    /// DHCP.
+    pub dhcp: bool,
+    /// DNS.
+    pub dns: bool,
+    /// TFTP.
+    pub tftp: bool,
 }

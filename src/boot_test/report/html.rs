@@ -26,13 +26,10 @@ impl BootReport {
 /// Returns the report as a self-contained page.
 #[must_use]
 pub fn page(report: &BootReport) -> String {
-    let mut environment = html_page::environment();
-    environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
     let cases: Vec<_> = report.cases.iter().map(|case| card(report, case)).collect();
     let count = |outcome| report.of(outcome).count();
-    let page = environment.render_str(
-        include_str!("report.html"),
-        minijinja::Value::from(minijinja::value::Serde(json!({
+    render(&json!({
+            "what": "boot test",
             "subject": report.subject,
             "manifest": report.manifest_sha256,
             "kit": report.tools,
@@ -44,9 +41,16 @@ pub fn page(report: &BootReport) -> String {
             "skipped": count(CaseOutcome::Skipped),
             "phases": Phase::ALL.map(|phase| json!({ "name": phase, "words": phase.words() })),
             "cases": cases,
-        }))),
-    );
-    // The template is part of this program, and a test renders it.
+    }))
+}
+
+/// Returns the page with the `facts` of a report.
+pub(crate) fn render(facts: &Value) -> String {
+    let mut environment = html_page::environment();
+    environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
+    let facts = minijinja::Value::from(minijinja::value::Serde(facts));
+    // The template is part of this program, and tests render it.
+    let page = environment.render_str(include_str!("report.html"), facts);
     page.unwrap_or_else(|error| format!("<pre>the report has no page: {error}</pre>"))
 }
 

@@ -5,6 +5,7 @@ mod error;
 pub mod nginx;
 pub mod own;
 pub mod pages;
+mod resetting;
 pub mod tls;
 
 use std::net::Ipv4Addr;

@@ -1,14 +1,19 @@
 //! The boot test's own web servers, which report requests and answer from a list of pages.
 
-use std::io;
-use std::net::{SocketAddrV4, TcpListener};
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
-use super::pages::{ListenAddress, Pages};
+use super::pages::{ListenAddress, Manner, Pages};
+use super::resetting;
 use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest};
+
+/// Number of pieces in which a slow server sends a file, and its pause before each.
+const SLOWLY: (usize, Duration) = (4, Duration::from_millis(250));
 
 /// A web server; it ends when dropped.
 pub struct OwnWebServer {
@@ -30,6 +35,26 @@ impl OwnWebServer {
     /// The error from the operating system if the server cannot listen.
     pub fn start(bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
+        if !pages.resets() {
+            return Self::on(listener, bound, pages, sink);
+        }
+        // The server cannot close a connection by itself, so it is behind one that can.
+        let behind = listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+        let address = behind.local_addr()?;
+        let server = Self::on(behind, bound, Arc::clone(&pages), sink.clone())?;
+        resetting::start(listener, address, move |host, path| {
+            let url = format!("{}{path}", bound.origin(host));
+            let resets = pages.manner(&url) == Some(Manner::Reset);
+            if resets {
+                let line = format!("web server {}:{}: GET {url}: reset", bound.address, bound.port);
+                sink.record(BootEvent::Asked(WebRequest { server: bound.name, url, status: 0 }), Some(line));
+            }
+            resets
+        });
+        Ok(server)
+    }
+
+    fn on(listener: TcpListener, bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
         std::thread::spawn(move || {
@@ -58,20 +83,61 @@ fn answer(bound: ListenAddress, request: tiny_http::Request, pages: &Pages, sink
     let url = format!("{}{}", bound.origin(host), request.url());
     let head = *request.method() == Method::Head;
     let readable = matches!(request.method(), Method::Get | Method::Head);
-    let content = pages.get(bound.name, &url).filter(|_| readable).cloned();
+    let manner = pages.manner(&url);
     let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     let line = format!("web server {}:{}: {client} {} {url}", bound.address, bound.port, request.method());
-    let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
-    let bytes = content.len();
-    let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
-    // A client may abort the transfer, for example because its machine was switched off.
-    let _ = request.respond(response.with_chunked_threshold(usize::MAX));
+    let (status, content, bytes) = content(bound, &url, pages)
+        .filter(|_| readable && manner != Some(Manner::NotFound))
+        .map_or_else(not_found, |(content, bytes)| (200, content, bytes));
+    let content = if manner == Some(Manner::Slow) { Box::new(Slow::new(content, bytes)) } else { content };
     let line = format!("{line}: {status}, {bytes} bytes");
+    let response = Response::new(status.into(), Vec::new(), content, Some(bytes), None);
+    // Recorded before the answer, and so before whatever the client does with it.
     if head && status == 200 {
         // A HEAD request asks about a file, and does not fetch it.
         sink.log(line);
     } else {
         let asked = WebRequest { server: bound.name, url, status };
         sink.record(BootEvent::Asked(asked), Some(line));
+    }
+    // A client may abort the transfer, for example because its machine was switched off.
+    let _ = request.respond(response.with_chunked_threshold(usize::MAX));
+}
+
+/// Content of a response.
+type Content = Box<dyn Read + Send>;
+
+/// Returns the content at `url`, with its size.
+fn content(bound: ListenAddress, url: &str, pages: &Pages) -> Option<(Content, usize)> {
+    if let Some(content) = pages.get(bound.name, url) {
+        let bytes = content.len();
+        return Some((Box::new(io::Cursor::new(Arc::clone(content))), bytes));
+    }
+    let (file, size) = pages.open(url)?;
+    Some((Box::new(file.take(size)), usize::try_from(size).ok()?))
+}
+
+fn not_found() -> (u16, Content, usize) {
+    let text = b"not found\n";
+    (404, Box::new(&text[..]), text.len())
+}
+
+/// Content that arrives slowly.
+struct Slow {
+    content: Content,
+    piece: usize,
+}
+
+impl Slow {
+    fn new(content: Content, bytes: usize) -> Self {
+        Self { content, piece: bytes.div_ceil(SLOWLY.0).max(1) }
+    }
+}
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        std::thread::sleep(SLOWLY.1);
+        let length = buffer.len().min(self.piece);
+        self.content.read(&mut buffer[..length])
     }
 }

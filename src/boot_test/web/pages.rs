@@ -1,29 +1,86 @@
 //! Content of the web servers, by URL.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+
 use crate::boot_test::boot_event::WebServerRole;
+
+/// How the boot test's own servers answer, where that is not as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// With the content, but piece by piece with long pauses.
+    Slow,
+    /// By resetting the connection.
+    Reset,
+    /// With 404.
+    NotFound,
+}
 
 /// Content of the servers, by URL as a client writes it: `http[s]://HOST[:PORT]/PATH`.
 #[derive(Debug, Clone, Default)]
-pub struct Pages(HashMap<(WebServerRole, String), Arc<[u8]>>);
+pub struct Pages {
+    contents: HashMap<(WebServerRole, String), Arc<[u8]>>,
+    /// Folders whose files are below a URL, whatever server has it.
+    folders: Vec<(String, Utf8PathBuf)>,
+    /// Manners of some URLs, whatever server has them.
+    manners: HashMap<String, Manner>,
+    /// Manner of all other URLs.
+    manner: Option<Manner>,
+}
 
 impl Pages {
     /// Adds `content` at `url` of `server`.
     pub fn put(&mut self, server: WebServerRole, url: impl Into<String>, content: Arc<[u8]>) {
-        self.0.insert((server, url.into()), content);
+        self.contents.insert((server, url.into()), content);
+    }
+
+    /// Adds the files of `folder` below `url`, which ends with a slash. What [`put`](Self::put) has added comes first.
+    pub fn put_folder(&mut self, url: impl Into<String>, folder: Utf8PathBuf) {
+        self.folders.push((url.into(), folder));
+    }
+
+    /// Lets the boot test's own servers answer requests for `url` in a `manner`, or all requests.
+    pub fn set_manner(&mut self, url: Option<&str>, manner: Manner) {
+        match url {
+            Some(url) => drop(self.manners.insert(url.to_owned(), manner)),
+            None => self.manner = Some(manner),
+        }
+    }
+
+    /// Returns the manner in which requests for `url` are answered, if it is not the usual one.
+    pub(super) fn manner(&self, url: &str) -> Option<Manner> {
+        self.manners.get(url).copied().or(self.manner)
+    }
+
+    /// Returns whether any request is answered by a reset.
+    pub(super) fn resets(&self) -> bool {
+        self.manner == Some(Manner::Reset) || self.manners.values().any(|manner| *manner == Manner::Reset)
+    }
+
+    /// Opens the file at `url` in one of the folders, and returns its size as well.
+    pub(super) fn open(&self, url: &str) -> Option<(File, u64)> {
+        let below = |(prefix, folder): &(String, Utf8PathBuf)| {
+            let path = url.strip_prefix(prefix.as_str())?.split(['?', '#']).next()?;
+            let is_plain = Utf8Path::new(path).components().all(|part| matches!(part, Utf8Component::Normal(_)));
+            let file = File::open(folder.join(path)).ok().filter(|_| is_plain && !path.is_empty())?;
+            let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            Some((file, metadata.len()))
+        };
+        self.folders.iter().find_map(below)
     }
 
     /// Returns the content at `url` of `server`.
     pub(in crate::boot_test) fn get(&self, server: WebServerRole, url: &str) -> Option<&Arc<[u8]>> {
-        self.0.get(&(server, url.to_owned()))
+        self.contents.get(&(server, url.to_owned()))
     }
 
     /// Returns all URLs with their contents.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|((_, url), content)| (url.as_str(), &**content))
+        self.contents.iter().map(|((_, url), content)| (url.as_str(), &**content))
     }
 }
 
@@ -69,6 +126,22 @@ pub(super) fn authority(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_a_folder_are_below_its_address_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir(root.join("www")).unwrap();
+        std::fs::write(root.join("www/menu.ipxe"), "#!ipxe\n").unwrap();
+        std::fs::write(root.join("secret"), "x").unwrap();
+        let mut pages = Pages::default();
+        pages.put_folder("http://192.0.2.10/a/", root.join("www"));
+        let size = |url: &str| pages.open(url).map(|(_, size)| size);
+        assert_eq!(size("http://192.0.2.10/a/menu.ipxe?mac=1"), Some(7));
+        for other in ["http://192.0.2.10/a/", "http://192.0.2.10/a/../secret", "http://192.0.2.10/menu.ipxe"] {
+            assert_eq!(size(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_server_with_one_address_goes_by_that() {

@@ -60,7 +60,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         None => TestNetwork::default(),
         Some(file) => described(file, args, &config?.sites, host)?,
     };
-    network.tls = tls(args)?;
+    network.tls = tls(args.tls_certificate.as_deref(), args.tls_key.as_deref())?;
     if args.install_deps {
         install::missing(&[needs::boot_test(), tools::servers(&network)].concat(), host)?;
     }
@@ -166,8 +166,8 @@ fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: 
 }
 
 /// Returns the certificate and the key of web servers that use TLS.
-fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
-    let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) else { return Ok(None) };
+pub(super) fn tls(certificate: Option<&Utf8Path>, key: Option<&Utf8Path>) -> Result<Option<Tls>, Failure> {
+    let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(None) };
     let text = |file: &Utf8Path| fs::read(file).map(|content| String::from_utf8_lossy(&content).into_owned());
     Ok(Some(Tls { certificate: text(certificate)?, key: text(key)? }))
 }

@@ -23,6 +23,7 @@ mod linters;
 mod mirror;
 mod prepare;
 mod recipe;
+mod rehearse;
 mod release;
 mod reproduce;
 mod secure_boot;
@@ -67,6 +68,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Release(args) => release::run(&args, host),
         XtaskCommand::Reproduce(args) => reproduce::run(&args, host),
         XtaskCommand::Lint(args) => lint::run(&args, host),
+        XtaskCommand::Rehearse(args) => rehearse::run(&args, host),
         XtaskCommand::BootTest(args) => boot_test::run(&args, host),
         XtaskCommand::SecureBoot { what } => secure_boot::run(&what, host),
         XtaskCommand::Deploy(args) => deploy::run(&args, host),
@@ -97,6 +99,7 @@ fn needs_project(command: &XtaskCommand) -> bool {
             | C::Ignition(_)
             | C::Recipe(_)
             | C::Release(_)
+            | C::Rehearse(_)
             | C::Reproduce(_)
             | C::Test(_)
             | C::Check(_)

@@ -47,6 +47,7 @@ pub(super) fn verb(kind: TaskKind) -> &'static str {
         TaskKind::Pack => "pack",
         TaskKind::Rebuild => "rebuild",
         TaskKind::Boot => "boot",
+        TaskKind::Rehearse => "rehearse",
         TaskKind::Compare => "compare",
         TaskKind::Deploy => "deploy",
     }

@@ -157,6 +157,8 @@ closed_set! {
         Out = "out",
         /// File of the passphrase of keys.
         PassphraseFile = "passphrase-file",
+        /// File of a recorded way.
+        Record = "record",
         /// Links loaders with larger slots.
         Relink = "relink",
         /// Replaces files of others.

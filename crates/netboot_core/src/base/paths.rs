@@ -185,6 +185,12 @@ impl ProjectPaths {
         self.0.join("target/bench")
     }
 
+    /// Returns the default folder for the report of rehearsals.
+    #[must_use]
+    pub fn default_rehearsal(&self) -> Utf8PathBuf {
+        self.0.join("dist/rehearsal")
+    }
+
     /// Returns the default folder for the report of a boot test.
     #[must_use]
     pub fn default_report(&self) -> Utf8PathBuf {

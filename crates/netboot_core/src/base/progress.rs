@@ -142,6 +142,8 @@ pub enum TaskKind {
     Rebuild,
     /// Booting a machine; phases.
     Boot,
+    /// Rehearsing scripts; rehearsals.
+    Rehearse,
     /// Reading back the files at a deployment target; bytes.
     Compare,
     /// Uploading files to a deployment target; bytes.

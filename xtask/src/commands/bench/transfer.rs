@@ -10,7 +10,7 @@ use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
 use netboot_loaders::boot_test::case::{BootSource, NicModel, NicSetup};
-use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
+use netboot_loaders::boot_test::dhcp::{DeadServices, DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine, MachineSetup};
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::TestNetwork;
@@ -126,6 +126,7 @@ impl Lane<'_> {
             boot_source: BootSource::Pxe,
             root_path: None,
             second_nic_root_path: None,
+            dead: DeadServices::default(),
         };
         let folder = self.bench.empty_scratch_dir("machine")?;
         machine::prepare(&folder, machine_of(self.tools, platform)?)?;

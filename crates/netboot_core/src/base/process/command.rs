@@ -130,6 +130,13 @@ impl Error {
     pub fn is_permission_denied(&self) -> bool {
         matches!(&self.outcome, Outcome::NotStarted(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
     }
+
+    /// Checks whether the program's file is still open for writing. A child that another thread has just started inherits
+    /// a file that this process writes, until it runs its own program.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(&self.outcome, Outcome::NotStarted(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy)
+    }
 }
 
 #[derive(Debug)]

@@ -1,0 +1,452 @@
+//! The way that a script takes: its commands, what it asks servers for, the keys that it gets, and where it ends.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+use similar::TextDiff;
+
+use super::event::{FetchedImage, ProgramEvent};
+use super::keys;
+use crate::base::plural::count;
+use crate::base::url::without_credentials_in;
+use crate::boot_test::boot_event::{BootEvent, SinkMessage, TimedEvent};
+use crate::printable::single_line;
+
+/// Maximum number of commands; a script that goes on is ended.
+const MAX_COMMANDS: usize = 10_000;
+/// Number of times that a script may jump to one label without a key in between. The shipped scripts try ten times.
+const MAX_CIRCLES: usize = 40;
+/// DHCP options that scripts and people look at.
+const OPTIONS: [u8; 9] = [3, 6, 12, 15, 17, 42, 66, 67, 175];
+/// Maximum number of characters of a step.
+const WIDTH: usize = 2000;
+
+/// Where a way ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RehearsalEnd {
+    /// The loader boots an image with this name.
+    Boots(String),
+    /// The loader starts a disk, by this command.
+    Disk(String),
+    /// The script ends, and the loader returns to the firmware.
+    Returns,
+    /// The script fails, and the loader returns to the firmware.
+    Fails,
+    /// The script opens a shell.
+    Shell,
+    /// The script restarts the machine.
+    Restarts,
+    /// The script switches the machine off.
+    PowersOff,
+    /// The script waits for a key without end, in this command.
+    Waits(String),
+    /// The script goes round in circles, through this command.
+    Circles(String),
+    /// The script has run as many commands as a rehearsal may have.
+    TooManyCommands,
+    /// The rehearsal took longer than this number of seconds.
+    TooLong(u64),
+    /// iPXE itself has crashed, in this way.
+    Crashes(String),
+}
+
+impl RehearsalEnd {
+    /// Checks whether a machine would run something then: what was booted, what is on the disk, or what the firmware
+    /// tries next.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Boots(_) | Self::Disk(_) | Self::Returns)
+    }
+}
+
+impl fmt::Display for RehearsalEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boots(name) => write!(f, "boots {}", single_line(name)),
+            Self::Disk(command) => write!(f, "starts a disk: {}", single_line(command)),
+            Self::Returns => f.write_str("returns to the firmware"),
+            Self::Fails => f.write_str("fails, and returns to the firmware"),
+            Self::Shell => f.write_str("opens a shell"),
+            Self::Restarts => f.write_str("restarts the machine"),
+            Self::PowersOff => f.write_str("switches the machine off"),
+            Self::Waits(command) => write!(f, "waits for a key without end: {}", single_line(command)),
+            Self::Circles(command) => write!(f, "goes round in circles: {}", single_line(command)),
+            Self::TooManyCommands => write!(f, "does not end within {}", count(MAX_COMMANDS, "command")),
+            Self::TooLong(seconds) => write!(f, "does not end within {seconds} s"),
+            Self::Crashes(how) => write!(f, "crashes iPXE: {}", single_line(how)),
+        }
+    }
+}
+
+/// A step of a way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WayStep {
+    /// Time since the start of iPXE.
+    #[serde(skip)]
+    pub at: Duration,
+    /// Number of commands that it is within.
+    pub depth: usize,
+    /// What happens, in one line.
+    pub text: String,
+}
+
+/// The way that a script takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Way {
+    /// The steps.
+    pub steps: Vec<WayStep>,
+    /// Where it ends.
+    pub end: RehearsalEnd,
+}
+
+impl Way {
+    /// Returns the way as lines for people, with the time of each step in seconds.
+    #[must_use]
+    pub fn timeline(&self) -> String {
+        let mut text = String::new();
+        for WayStep { at, depth, text: step } in &self.steps {
+            let _ = writeln!(text, "{:7.2}  {}{step}", at.as_secs_f64(), "  ".repeat(*depth));
+        }
+        let _ = writeln!(text, "         {}", self.end);
+        text
+    }
+
+    /// Returns the way as lines that are the same for each rehearsal of the same script in the same network: without times,
+    /// and without the numbers of iPXE's errors, which differ between versions.
+    #[must_use]
+    pub fn record(&self) -> String {
+        let mut text = String::new();
+        for WayStep { depth, text: step, .. } in &self.steps {
+            let _ = writeln!(text, "{}{}", "  ".repeat(*depth), without_number(step));
+        }
+        let _ = writeln!(text, "{}", self.end);
+        text
+    }
+
+    /// Compares the way with a `record` of another one, and returns the lines that differ, with those around them. Lines of
+    /// the record that begin with `#` are comments.
+    #[must_use]
+    pub fn difference(&self, record: &str) -> Option<String> {
+        let lines = record.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let wanted: String = lines.map(|line| format!("{}\n", line.trim_end())).collect();
+        let found = self.record();
+        if wanted == found {
+            return None;
+        }
+        let diff = TextDiff::from_lines(&wanted, &found);
+        Some(diff.unified_diff().context_radius(2).missing_newline_hint(false).to_string())
+    }
+}
+
+/// Returns `text` without the address of iPXE's page about an error.
+fn without_number(text: &str) -> &str {
+    let page = [" (https://ipxe.org/", " (http://ipxe.org/"].iter().find_map(|mark| text.rfind(mark));
+    page.filter(|_| text.ends_with(')')).map_or(text, |at| &text[..at])
+}
+
+/// Makes a way of what happens.
+#[derive(Default)]
+pub struct WayBuilder {
+    steps: Vec<WayStep>,
+    /// Commands in progress.
+    open: Vec<Vec<String>>,
+    /// Number of commands so far.
+    commands: usize,
+    /// How often the script jumped to each label since the last key.
+    circles: HashMap<String, usize>,
+    /// Keys that were taken one after the other.
+    keys: Vec<u8>,
+    /// The images that would be passed to the kernel.
+    images: Vec<FetchedImage>,
+    /// The last lease, with the DHCP options beside it.
+    lease: Option<(Duration, String)>,
+}
+
+impl WayBuilder {
+    /// Returns the way that ends here.
+    #[must_use]
+    pub fn end(mut self, at: Duration, end: RehearsalEnd) -> Way {
+        self.settle(at);
+        Way { steps: self.steps, end }
+    }
+
+    /// Returns whether a server may have something to say about the innermost command.
+    #[must_use]
+    pub fn asks_servers(&self) -> bool {
+        const ASKING: [&str; 15] = [
+            "autoboot",
+            "boot",
+            "chain",
+            "dhcp",
+            "ifconf",
+            "imgexec",
+            "imgfetch",
+            "imgload",
+            "imgselect",
+            "imgverify",
+            "initrd",
+            "kernel",
+            "module",
+            "nslookup",
+            "shim",
+        ];
+        self.open.last().and_then(|words| words.first()).is_some_and(|name| ASKING.contains(&name.as_str()))
+    }
+
+    /// Adds what iPXE reports. Returns the end of the way if that is it.
+    pub fn add(&mut self, at: Duration, event: ProgramEvent) -> Option<RehearsalEnd> {
+        if let ProgramEvent::Key(byte) = event {
+            self.circles.clear();
+            self.keys.push(byte);
+            return None;
+        }
+        self.settle(at);
+        match event {
+            ProgramEvent::Command(words) => return self.begin(at, words),
+            ProgramEvent::Result { success, text } => self.finish(at, success, &text),
+            ProgramEvent::Forever => return Some(RehearsalEnd::Waits(self.innermost())),
+            ProgramEvent::Image(image) => self.images.push(image),
+            ProgramEvent::Boot(kernel) => {
+                let depth = self.open.len();
+                self.push(at, depth, &format!("kernel {}", described(&kernel)));
+                for image in std::mem::take(&mut self.images) {
+                    self.push(at, depth, &format!("initrd {}", described(&image)));
+                }
+                return Some(RehearsalEnd::Boots(kernel.name));
+            }
+            ProgramEvent::Waiting | ProgramEvent::Key(_) => {}
+        }
+        None
+    }
+
+    /// Adds what a server reports.
+    pub fn add_of_server(&mut self, message: &SinkMessage) {
+        let depth = self.open.len();
+        match message {
+            SinkMessage::Moment(TimedEvent { at, what, line }) => match what {
+                BootEvent::Leased(address) => self.lease = Some((*at, format!("DHCP: address {address}"))),
+                BootEvent::Asked(request) => {
+                    let answer =
+                        line.as_deref().and_then(|line| line.rsplit_once(": ")).map_or("", |(_, answer)| answer);
+                    let answer = if request.status == 404 { "404" } else { answer };
+                    self.push(*at, depth, &format!("GET {}: {answer}", request.url));
+                }
+                BootEvent::Sent(path) => self.push(*at, depth, &format!("TFTP {path}: sent")),
+                BootEvent::NotInTree(path) => self.push(*at, depth, &format!("TFTP {path}: not found")),
+                BootEvent::Refused(text) => self.push(*at, depth, &format!("TFTP: {text}")),
+                BootEvent::ConsoleOutput(_) | BootEvent::Stopped(_) | BootEvent::Gone { .. } => {}
+            },
+            SinkMessage::Log(_, line) => {
+                if let (Some((_, text)), Some(option)) = (&mut self.lease, sent_option(line)) {
+                    let _ = write!(text, ", {option}");
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, at: Duration, words: Vec<String>) -> Option<RehearsalEnd> {
+        let (depth, line) = (self.open.len(), words.join(" "));
+        self.push(at, depth, &line);
+        self.commands += 1;
+        let name = words.first().cloned().unwrap_or_default();
+        self.open.push(words);
+        if name == "goto" || name == "chain" {
+            let times = self.circles.entry(line.clone()).or_default();
+            *times += 1;
+            if *times > MAX_CIRCLES {
+                return Some(RehearsalEnd::Circles(line));
+            }
+        }
+        match name.as_str() {
+            "shell" => Some(RehearsalEnd::Shell),
+            "reboot" => Some(RehearsalEnd::Restarts),
+            "poweroff" => Some(RehearsalEnd::PowersOff),
+            "sanboot" => Some(RehearsalEnd::Disk(line)),
+            _ if self.commands >= MAX_COMMANDS => Some(RehearsalEnd::TooManyCommands),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, at: Duration, success: bool, text: &str) {
+        let name = self.open.pop().and_then(|words| words.into_iter().next()).unwrap_or_default();
+        let depth = self.open.len() + 1;
+        if !success && name == "prompt" {
+            let timed_out = text.contains("timed out");
+            self.push(at, depth, if timed_out { "no key was pressed" } else { "another key was pressed" });
+        } else if !success {
+            self.push(at, depth, &format!("failed: {text}"));
+        } else if !text.is_empty() && name == "choose" {
+            self.push(at, depth, &format!("chosen: {text}"));
+        } else if !text.is_empty() && name == "read" {
+            self.push(at, depth, &format!("typed: {text}"));
+        }
+    }
+
+    /// Adds what was complete before the next event.
+    fn settle(&mut self, at: Duration) {
+        let depth = self.open.len();
+        if let Some((at, text)) = self.lease.take() {
+            self.push(at, depth, &text);
+        }
+        if !self.keys.is_empty() {
+            let names = keys::names_of(&std::mem::take(&mut self.keys)).join(" ");
+            self.push(at, depth, &format!("keys: {names}"));
+        }
+    }
+
+    fn innermost(&self) -> String {
+        self.open.last().map(|words| words.join(" ")).unwrap_or_default()
+    }
+
+    fn push(&mut self, at: Duration, depth: usize, text: &str) {
+        let mut text = single_line(&without_credentials_in(text));
+        if let Some((end, _)) = text.char_indices().nth(WIDTH) {
+            text.truncate(end);
+            text.push_str("...");
+        }
+        self.steps.push(WayStep { at, depth, text: text.trim_end().to_owned() });
+    }
+}
+
+fn described(image: &FetchedImage) -> String {
+    let FetchedImage { name, size, command_line } = image;
+    format!("{name}, {size} bytes: {command_line}").trim_end_matches([':', ' ']).to_owned()
+}
+
+/// Returns the DHCP option in a line of dnsmasq's log, if people look at it.
+fn sent_option(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("sent size:")?;
+    let (_, rest) = rest.split_once("option:")?;
+    let (code, rest) = rest.trim_start().split_once(' ')?;
+    let code: u8 = code.parse().ok().filter(|code| OPTIONS.contains(code))?;
+    Some(format!("option {code} {}", rest.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::boot_event::{WebRequest, WebServerRole};
+
+    fn command(line: &str) -> ProgramEvent {
+        ProgramEvent::Command(line.split(' ').map(str::to_owned).collect())
+    }
+
+    fn result(text: &str, success: bool) -> ProgramEvent {
+        ProgramEvent::Result { success, text: text.into() }
+    }
+
+    fn log(line: &str) -> SinkMessage {
+        SinkMessage::Log(Duration::ZERO, line.into())
+    }
+
+    fn moment(what: BootEvent, line: &str) -> SinkMessage {
+        SinkMessage::Moment(TimedEvent { at: Duration::ZERO, what, line: Some(line.into()) })
+    }
+
+    fn asked(url: &str, status: u16, line: &str) -> SinkMessage {
+        moment(BootEvent::Asked(WebRequest { server: WebServerRole::Other, url: url.into(), status }), line)
+    }
+
+    /// Returns a way with one step of each kind.
+    fn way() -> Way {
+        let mut builder = WayBuilder::default();
+        let at = Duration::from_millis(1234);
+        assert_eq!(builder.add(at, command("dhcp")), None);
+        assert!(builder.asks_servers());
+        builder.add_of_server(&log("dnsmasq-dhcp: 1 sent size: 9 option: 17 root-path  http://old"));
+        builder.add_of_server(&moment(BootEvent::Leased([192, 0, 2, 108].into()), ""));
+        builder.add_of_server(&log("dnsmasq-dhcp: 1 sent size:  4 option: 51 lease-time  5m"));
+        builder.add_of_server(&log("dnsmasq-dhcp: 1 sent size: 18 option: 17 root-path  http://192.0.2.2/x"));
+        builder.add(at, result("", true));
+        builder.add(at, command("choose target"));
+        for byte in b"\x1b[B\r" {
+            builder.add(at, ProgramEvent::Key(*byte));
+        }
+        builder.add(at, result("b", true));
+        builder.add(at, command("chain http://u:secret@192.0.2.2/x"));
+        builder.add_of_server(&asked("http://192.0.2.2/x", 200, "web server: GET http://192.0.2.2/x: 200, 9 bytes"));
+        builder.add(at, command("kernel http://192.0.2.2/k"));
+        builder.add_of_server(&asked("http://192.0.2.2/k", 404, "web server: GET: 404, 10 bytes"));
+        builder.add(at, result("No such file or directory (https://ipxe.org/2d0c613b)", false));
+        builder.add(at, command("boot"));
+        let image = |name: &str, command_line: &str| FetchedImage {
+            name: name.into(),
+            size: 9,
+            command_line: command_line.into(),
+        };
+        builder.add(at, ProgramEvent::Image(image("a.img", "")));
+        let end = builder.add(at, ProgramEvent::Boot(image("vmlinuz", "a=b"))).unwrap();
+        builder.end(at, end)
+    }
+
+    const RECORD: &str = "dhcp
+  DHCP: address 192.0.2.108, option 17 root-path http://192.0.2.2/x
+choose target
+  keys: down enter
+  chosen: b
+chain http://…@192.0.2.2/x
+  GET http://192.0.2.2/x: 200, 9 bytes
+  kernel http://192.0.2.2/k
+    GET http://192.0.2.2/k: 404
+    failed: No such file or directory
+  boot
+    kernel vmlinuz, 9 bytes: a=b
+    initrd a.img, 9 bytes
+boots vmlinuz
+";
+
+    #[test]
+    fn a_way_is_read_from_what_happens() {
+        let way = way();
+        assert_eq!(way.record(), RECORD);
+        assert!(way.timeline().starts_with("   1.23  dhcp\n"), "{}", way.timeline());
+        assert!(way.timeline().contains("failed: No such file or directory (https://ipxe.org/2d0c613b)\n"));
+        assert!(way.end.is_good());
+    }
+
+    #[test]
+    fn a_difference_is_shown_with_what_is_around_it() {
+        let way = way();
+        assert_eq!(way.difference(&format!("# a comment\n\n{RECORD}")), None);
+        let other = RECORD.replace("chosen: b", "chosen: c");
+        let difference = way.difference(&other).unwrap();
+        assert!(difference.contains("\n-  chosen: c\n+  chosen: b\n"), "{difference}");
+    }
+
+    #[test]
+    fn what_has_no_end_is_ended() {
+        let mut builder = WayBuilder::default();
+        let mut circle = || {
+            builder.add(Duration::ZERO, result("", true));
+            builder.add(Duration::ZERO, command("goto again"))
+        };
+        let ends: Vec<RehearsalEnd> = (0..=MAX_CIRCLES).filter_map(|_| circle()).collect();
+        assert_eq!(ends, [RehearsalEnd::Circles("goto again".into())]);
+        let mut builder = WayBuilder::default();
+        let end = (0..).find_map(|number| {
+            builder.add(Duration::ZERO, ProgramEvent::Key(b'x'));
+            builder.add(Duration::ZERO, command(&format!("goto {number}")))
+        });
+        assert_eq!(end, Some(RehearsalEnd::TooManyCommands));
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("prompt"));
+        assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Waiting), None);
+        assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Forever), Some(RehearsalEnd::Waits("prompt".into())));
+    }
+
+    #[test]
+    fn commands_that_leave_ipxe_are_the_end() {
+        for (line, end, is_good) in [
+            ("shell", RehearsalEnd::Shell, false),
+            ("reboot --warm", RehearsalEnd::Restarts, false),
+            ("poweroff", RehearsalEnd::PowersOff, false),
+            ("sanboot --drive 0x80", RehearsalEnd::Disk("sanboot --drive 0x80".into()), true),
+        ] {
+            let found = WayBuilder::default().add(Duration::ZERO, command(line)).unwrap();
+            assert_eq!((found.is_good(), found), (is_good, end));
+        }
+    }
+}

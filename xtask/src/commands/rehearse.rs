@@ -1,0 +1,375 @@
+//! Command `cargo xtask rehearse`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::base::diagnostic::{Class, Diagnostic};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::parallel::detached_on_cancel;
+use netboot_loaders::base::paths::report_html;
+use netboot_loaders::base::plural::count;
+use netboot_loaders::base::progress::Progress as _;
+use netboot_loaders::boot_test::namespace::Namespace;
+use netboot_loaders::boot_test::network::{HttpSetup, MAC, TestNetwork};
+use netboot_loaders::boot_test::tools::{self, ServerTools, TestTool};
+use netboot_loaders::build::plan::{Plan, Stamped};
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::network::{self, NetworkConfig, NetworkHost};
+use netboot_loaders::config::sites::{Options, Sites};
+use netboot_loaders::loader::target::{Loader, Platform};
+use netboot_loaders::printable::printable;
+use netboot_loaders::rehearse::program::Programs;
+use netboot_loaders::rehearse::report::RehearsalReport;
+use netboot_loaders::rehearse::run::Rehearsed;
+use netboot_loaders::rehearse::served::ServedTree;
+use netboot_loaders::rehearse::{self, Rehearsal, RehearsalRequest};
+use netboot_loaders::stamp::slot::SlotSize;
+use netboot_loaders::toolchain::needs;
+use serde_json::json;
+
+use super::boot_test::tls;
+use super::install;
+use crate::cli::RehearseArgs;
+use crate::exit::Failure;
+use crate::host::{Host, absolute, processors, temporary_folder};
+use crate::program::PUBLISHED;
+
+/// First lines of a recorded way.
+const HEADER: &str =
+    "# The way that a script took, as `rehearse --record` wrote it; `rehearse --expect` compares with it.\n";
+
+/// Number of failures to show.
+const FAILURES: usize = 20;
+
+/// Interval at which changes of the project are noticed.
+const WATCH: Duration = Duration::from_millis(300);
+
+pub(super) fn run(args: &RehearseArgs, host: &Host<'_>) -> Result<(), Failure> {
+    let mut namespace = None;
+    if !args.watch {
+        return rehearse(args, &mut namespace, host).and_then(|done| verdict(args, &done));
+    }
+    let mut last: Option<String> = None;
+    loop {
+        let seen = state(args, host);
+        match rehearse(args, &mut namespace, host) {
+            Ok(done) => {
+                let way = &done.done[0].way;
+                let difference = last.as_ref().and_then(|last| way.difference(last));
+                let text = match (&last, difference) {
+                    (None, _) => String::new(),
+                    (Some(_), None) => "the way is the same as before\n".to_owned(),
+                    (Some(_), Some(difference)) => format!("what has changed since the last run:\n{difference}"),
+                };
+                host.ui.answer(&text, json!({ "difference": text }));
+                last = Some(way.record());
+            }
+            Err(failure) if failure.class() == Class::Interrupted => return Err(failure),
+            // The next change may mend it.
+            Err(failure) => drop(host.ui.fail(&failure)),
+        }
+        host.ui.print("waiting for a change; Ctrl-C ends\n");
+        while state(args, host) == seen {
+            if host.ui.cancelled() {
+                return Err(rehearse::Error::Cancelled.into());
+            }
+            std::thread::sleep(WATCH);
+        }
+    }
+}
+
+/// Finished rehearsals.
+struct Done {
+    names: Vec<String>,
+    done: Vec<Rehearsed>,
+}
+
+/// Builds what is needed, rehearses, and shows what has happened.
+fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<'_>) -> Result<Done, Failure> {
+    let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
+    let (needs, sites) = (config.needs(), config.sites.clone());
+    let described = described(args, &sites, host)?;
+    if args.install_deps {
+        install::missing(&[needs, needs::test_network(), tools::servers(&TestNetwork::default())].concat(), host)?;
+    }
+    let cache = host.cache()?;
+    let plan = config.plan(&host.path, &cache, host.ui)?;
+    let rehearsals = rehearsals(args, &plan, (&sites, described.as_ref()))?;
+    let network = rehearsals.first().map(|first| first.network.clone()).unwrap_or_default();
+    let found = ServerTools::find(&host.path, &network, &cache, host.ui).map_err(build_loaders::Error::from)?;
+    let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
+    let loaders = plan.loaders().map(|(_, loader)| loader);
+    let wanted: BTreeSet<_> = rehearsals.iter().map(|it| (it.site.name.clone(), it.loader)).collect();
+    let loaders = loaders.filter(|it| wanted.contains(&(it.site.name.clone(), it.loader)));
+    let context = host.context(&plan, &cache, &origins, &settings);
+    let programs = Programs::build(&context, loaders).map_err(rehearse::Error::from)?;
+    let tree = ServedTree::new(&plan, sites.boot.clone());
+    // From here on, this process has a network of its own and no access to any other.
+    let namespace = match namespace {
+        Some(namespace) => namespace,
+        None => namespace.insert(Namespace::enter()?),
+    };
+    let request = RehearsalRequest {
+        tools: &found.0,
+        programs: &programs,
+        tree: &tree,
+        keys: &args.keys,
+        settings: args.settings.clone(),
+        answers: &args.answers,
+        fault: args.fault,
+        deadline: Duration::from_secs(args.deadline),
+        jobs: args.make.jobs.map_or_else(processors, usize::from),
+        scratch: &temporary_folder()?,
+    };
+    let started = Instant::now();
+    let done = rehearse::run_all(&rehearsals, &request, namespace, host.ui)?;
+    show(args, (&rehearsals, &done), &found.1, (started.elapsed(), request.jobs), host)?;
+    Ok(Done { names: rehearsals.into_iter().map(|rehearsal| rehearsal.name).collect(), done })
+}
+
+/// Reads the description of the network; `None` if there is none, and none was asked for.
+fn described(args: &RehearseArgs, sites: &Sites, host: &Host<'_>) -> Result<Option<NetworkConfig>, Failure> {
+    let (file, known) = (args.network.clone().unwrap_or_else(|| host.project.network()), sites.clone());
+    let read = detached_on_cancel(host.ui, move || NetworkConfig::read(&file, &known));
+    match read.ok_or(build_loaders::Error::Cancelled)? {
+        Ok(described) => Ok(Some(described)),
+        Err(network::Error::Absent(_) | network::Error::Blank(_)) if args.network.is_none() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns what is to be rehearsed.
+fn rehearsals<'p>(
+    args: &RehearseArgs,
+    plan: &'p Plan,
+    (sites, described): (&Sites, Option<&NetworkConfig>),
+) -> Result<Vec<Rehearsal<'p>>, Failure> {
+    let tls = tls(args.tls_certificate.as_deref(), args.tls_key.as_deref())?;
+    let script = args.script.as_deref().map(script).transpose()?;
+    let hosts = described.map_or(&[][..], |described| &described.hosts);
+    let rehearsal = |(path, stamped): &(Utf8PathBuf, Stamped<'p>), machine: Option<&NetworkHost>| {
+        let mac = machine.map_or(MAC, |machine| machine.mac);
+        let network = match described {
+            Some(described) => rehearse::network(described, sites, mac, (args.fault, &PUBLISHED))?,
+            None => TestNetwork { http: HttpSetup::Own, ..TestNetwork::default() },
+        };
+        let name = machine.map_or_else(|| path.to_string(), |machine| format!("{}: {path}", machine.name));
+        let own = || stamped.site.script().text().as_bytes().into();
+        let script = script.clone().unwrap_or_else(own);
+        let network = TestNetwork { tls: tls.clone(), ..network };
+        Ok::<_, Failure>(Rehearsal { name, site: stamped.site, loader: stamped.loader, script, mac, network })
+    };
+    if args.all {
+        return every(plan, hosts).into_iter().map(|(loader, machine)| rehearsal(&loader, machine)).collect();
+    }
+    let machine = args.host.as_deref().map(|name| named(name, hosts)).transpose()?;
+    Ok(vec![rehearsal(&loader(args, plan, machine)?, machine)?])
+}
+
+/// Returns each loader of `plan` with each host that gets it. Of a site without hosts, there is one loader for each
+/// firmware.
+fn every<'p, 'n>(
+    plan: &'p Plan,
+    hosts: &'n [NetworkHost],
+) -> Vec<((Utf8PathBuf, Stamped<'p>), Option<&'n NetworkHost>)> {
+    let mut of_site: BTreeMap<Option<&str>, Vec<&NetworkHost>> = BTreeMap::new();
+    for machine in hosts {
+        of_site.entry(machine.site.as_deref()).or_default().push(machine);
+    }
+    let mut seen: BTreeSet<(Option<&str>, Platform)> = BTreeSet::new();
+    let mut all = Vec::new();
+    for (path, loader) in plan.loaders() {
+        let (site, platform) = (loader.site.name.as_deref(), loader.loader.platform());
+        if loader.loader.is_kernel() || !seen.insert((site, platform)) {
+            continue;
+        }
+        match of_site.get(&site) {
+            None => all.push(((path, loader), None)),
+            Some(hosts) => {
+                let hosts = hosts.iter().filter(|machine| machine.platform == platform);
+                all.extend(hosts.map(|machine| ((path.clone(), loader), Some(*machine))));
+            }
+        }
+    }
+    all
+}
+
+fn named<'n>(name: &str, hosts: &'n [NetworkHost]) -> Result<&'n NetworkHost, Failure> {
+    hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
+        let text = format!("there is no host `{}` in the description of the network", printable(name));
+        let known: Vec<String> = hosts.iter().take(20).map(|machine| format!("`{}`", machine.name)).collect();
+        let help = if known.is_empty() {
+            "describe it as a [[host]] in embed-scripts/network.toml".to_owned()
+        } else {
+            format!("choose from {}", known.join(", "))
+        };
+        Failure::new(Class::BadInput, text).help(help)
+    })
+}
+
+/// Finds the loader to rehearse.
+fn loader<'p>(
+    args: &RehearseArgs,
+    plan: &'p Plan,
+    machine: Option<&NetworkHost>,
+) -> Result<(Utf8PathBuf, Stamped<'p>), Failure> {
+    let site = args.site.as_deref().or_else(|| machine.and_then(|machine| machine.site.as_deref()));
+    let loader = args.loader.as_deref().map(Loader::named).transpose();
+    let loader = loader.map_err(|(text, help)| Failure::new(Class::BadInput, text).help(help))?;
+    let mut of_site =
+        plan.loaders().filter(|(_, it)| it.site.name.as_deref() == site && !it.loader.is_kernel()).peekable();
+    if of_site.peek().is_none() {
+        let text = match site {
+            Some(site) => format!("found no site `{}` with loaders in sites.toml", printable(site)),
+            None => "the root of the tree has no loaders".to_owned(),
+        };
+        return Err(Failure::new(Class::BadInput, text).help("name one of the sites with `--site`"));
+    }
+    let is_wanted = |it: &Stamped<'_>| {
+        loader.is_none_or(|loader| loader == it.loader)
+            && machine.is_none_or(|machine| machine.platform == it.loader.platform())
+    };
+    of_site.find(|(_, it)| is_wanted(it)).ok_or_else(|| {
+        let firmware = machine.map(|machine| format!(" for {}", machine.platform.words())).unwrap_or_default();
+        let name = loader.map_or_else(|| "loader".to_owned(), |loader| format!("`{loader}`"));
+        let site = site.map_or("the root of the tree".to_owned(), |site| format!("the site `{}`", printable(site)));
+        let text = format!("{site} has no {name}{firmware}");
+        Failure::new(Class::BadInput, text).help("name one of its loaders with `--loader`, or leave out `--host`")
+    })
+}
+
+/// Reads a script that takes the place of a site's.
+fn script(file: &Utf8Path) -> Result<Arc<[u8]>, Failure> {
+    let content = fs::read_text(file)?;
+    let (found, wanted) = (content.len(), SlotSize::MAX.bytes());
+    if found >= wanted {
+        let text = format!("`{}` has {found} bytes, wanted less than {wanted}", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help("no loader has room for it; let a short script load it"));
+    }
+    if !content.starts_with(b"#!ipxe") {
+        let text = format!("`{}` does not begin with #!ipxe, so iPXE would not run it", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help("write #!ipxe as its first line"));
+    }
+    Ok(content.into())
+}
+
+/// Shows what has happened, and writes what was asked for.
+fn show(
+    args: &RehearseArgs,
+    (rehearsals, done): (&[Rehearsal<'_>], &[Rehearsed]),
+    tools: &[TestTool],
+    (elapsed, jobs): (Duration, usize),
+    host: &Host<'_>,
+) -> Result<(), Failure> {
+    let report =
+        RehearsalReport { rehearsals: rehearsals.iter().zip(done).collect(), fault: args.fault, tools, jobs, elapsed };
+    let folder = args.report.as_deref().map_or_else(|| Ok(host.project.default_rehearsal()), absolute)?;
+    if args.all || args.report.is_some() {
+        report.write(&folder)?;
+    }
+    if args.all {
+        let page = report_html(&folder);
+        let text = format!("{}report: {page}\n", table(&report));
+        host.ui.result(&text, json!({ "report": page, "rehearsal": report.json() }));
+        return Ok(());
+    }
+    let (rehearsal, rehearsed) = (&rehearsals[0], &done[0]);
+    let firmware = rehearsal.loader.platform().words();
+    let fault = args.fault.map(|fault| format!(", with {fault}")).unwrap_or_default();
+    let text = format!("{} in {firmware}{fault}\n{}", rehearsal.name, rehearsed.way.timeline());
+    host.ui.answer(&text, report.json());
+    if let Some(file) = &args.record {
+        fs::write_atomic(&absolute(file)?, format!("{HEADER}{}", rehearsed.way.record()).as_bytes())?;
+    }
+    if let Some(warning) = unanswered(rehearsed).filter(|_| args.fault.is_none()) {
+        host.ui.warn(warning);
+    }
+    Ok(())
+}
+
+/// Warns of addresses that nothing was known of.
+fn unanswered(rehearsed: &Rehearsed) -> Option<Diagnostic> {
+    let steps = rehearsed.way.steps.iter();
+    let urls: BTreeSet<&str> = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404")).collect();
+    let first = urls.iter().next()?;
+    let message =
+        format!("{} asked for, and neither the tree nor an answer has it: `{first}`", count(urls.len(), "address"));
+    Some(Diagnostic::new(message).help(format!("say what is there with `--answer {first}=FILE`, or `=stand-in`")))
+}
+
+/// Returns a line for each end, with the rehearsals that came to it.
+fn table(report: &RehearsalReport<'_>) -> String {
+    /// Number of names to show.
+    const SHOWN: usize = 5;
+    let mut ends: BTreeMap<(bool, String), Vec<&str>> = BTreeMap::new();
+    for (rehearsal, rehearsed) in &report.rehearsals {
+        let end = &rehearsed.way.end;
+        ends.entry((end.is_good(), end.to_string())).or_default().push(&rehearsal.name);
+    }
+    let mut text = String::new();
+    for ((is_good, end), names) in &ends {
+        let word = if *is_good { "ok" } else { "FAILED" };
+        let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+        let shown = names[..names.len().min(SHOWN)].join(", ");
+        let _ = writeln!(text, "{word:<8} {}: {end}: {shown}{more}", names.len());
+    }
+    let seconds = report.elapsed.as_secs_f64();
+    let total = report.rehearsals.len();
+    let _ = writeln!(text, "rehearse: {} in {seconds:.1} s, {} side by side", count(total, "rehearsal"), report.jobs);
+    text
+}
+
+/// Fails if a machine would not run anything, or if the way is another one than recorded.
+fn verdict(args: &RehearseArgs, Done { names, done }: &Done) -> Result<(), Failure> {
+    if let Some(file) = &args.expect {
+        let record = fs::read_text(file)?;
+        return match done[0].way.difference(&String::from_utf8_lossy(&record)) {
+            None => Ok(()),
+            Some(difference) => {
+                let text = format!("the script takes another way than `{}` records\n{difference}", printable(file));
+                Err(Failure::new(Class::Check, text)
+                    .help("correct the script, or write the record anew with `--record`"))
+            }
+        };
+    }
+    // Where something is broken, it is for a person to say what is good.
+    if args.fault.is_some() {
+        return Ok(());
+    }
+    let failed: Vec<String> = names
+        .iter()
+        .zip(done)
+        .filter(|(_, it)| !it.way.end.is_good())
+        .map(|(name, it)| format!("\n`{}` {}", printable(name), it.way.end))
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut text = format!("{} would boot nothing", count(failed.len(), "script"));
+    text += &failed[..failed.len().min(FAILURES)].concat();
+    if failed.len() > FAILURES {
+        let _ = write!(text, "\nand {} more", failed.len() - FAILURES);
+    }
+    Err(Failure::new(Class::NotBooted, text)
+        .help("if that is meant, record the way with `--record`, and compare with `--expect`"))
+}
+
+/// Returns the last change of each file that a rehearsal depends on.
+fn state(args: &RehearseArgs, host: &Host<'_>) -> BTreeMap<Utf8PathBuf, SystemTime> {
+    let answers = args.answers.iter().filter_map(|answer| answer.path());
+    let given = args.script.as_deref().into_iter().chain(args.network.as_deref()).chain(answers);
+    let folders = host.project.vendor_and_config_dirs();
+    let mut state = BTreeMap::new();
+    for path in folders.iter().map(Utf8PathBuf::as_path).chain(given) {
+        let below = fs::walk(path).unwrap_or_default().into_iter().map(|(inner, _)| path.join(inner));
+        for file in below.chain([path.to_owned()]) {
+            if let Ok(changed) = file.metadata().and_then(|metadata| metadata.modified()) {
+                state.insert(file, changed);
+            }
+        }
+    }
+    state
+}
