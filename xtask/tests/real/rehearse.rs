@@ -73,6 +73,10 @@ fn printed(program: &[u8], end: &str) -> Vec<String> {
     lines[..=at].to_vec()
 }
 
+fn holds(content: &[u8], part: &[u8]) -> bool {
+    content.windows(part.len()).any(|window| window == part)
+}
+
 /// Returns the commands that the `help` of a program names, without those that `rehearse.c` only reports.
 fn commands(help: &[String]) -> BTreeSet<String> {
     let names = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -127,20 +131,23 @@ fn cached_programs(real: &Real) {
 /// What a configuration chooses is in the programs, and what iPXE for Linux cannot have is no obstacle.
 fn configured_programs(real: &Real) {
     let folder = real.project.join("vendor/ipxe-config/rehearsed");
-    let general = "#define DIGEST_CMD\n#define IMAGE_COMBOOT\n#undef SANBOOT_CMD\n\
+    let general = "#define DIGEST_CMD\n#define DOWNLOAD_PROTO_HTTPS\n#define IMAGE_COMBOOT\n#undef SANBOOT_CMD\n\
         #ifdef PLATFORM_pcbios\n#define NEIGHBOUR_CMD\n#endif\n#ifdef PLATFORM_linux\n#error\n#endif\n";
     let headers = [("general.h", general), ("console.h", "#define CONSOLE_SERIAL\n")];
     for (name, text) in headers {
         fs::write_atomic(&folder.join(name), text.as_bytes()).unwrap();
     }
     let pem = include_bytes!("../../../fixtures/ca.pem");
-    fs::write_atomic(&real.project.join("embed-scripts/ca.pem"), pem).unwrap();
+    let certificate = real.project.join("embed-scripts/ca.pem");
+    fs::write_atomic(&certificate, pem).unwrap();
     real.sites(
         "[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"root-path.ipxe\"\nconfig = \"rehearsed\"\n\
          trust = [\"ca.pem\"]\n",
     );
     let programs = stamped(real, "#!ipxe\nhelp\necho END\n");
     std::fs::remove_dir_all(folder).unwrap();
+    let der = Command::new("openssl").args(["x509", "-outform", "DER", "-in", certificate.as_str()]).output().unwrap();
+    assert!(!der.stdout.is_empty() && programs.values().all(|program| holds(program, &der.stdout)));
     let has = commands(&printed(&programs[&Loader::IpxePxe], "END"));
     for (name, wanted) in [("sha256sum", true), ("nstat", true), ("sanboot", false), ("params", false)] {
         assert_eq!(has.contains(name), wanted, "{name}");
@@ -151,14 +158,13 @@ fn configured_programs(real: &Real) {
 fn in_no_loader(real: &Real) {
     real.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n");
     real.build(&[]);
-    let holds = |content: &[u8]| content.windows(MARK.len()).any(|window| window == MARK);
-    assert!(stamped(real, "#!ipxe\n").values().all(|program| holds(program)));
+    assert!(stamped(real, "#!ipxe\n").values().all(|program| holds(program, MARK)));
     let folder = real.cache.join("bases");
     let images = fs::walk(&folder).unwrap().into_iter().filter(|(path, _)| path.file_name() == Some("image"));
     let images: Vec<_> = images.map(|(path, _)| folder.join(path)).collect();
     assert!(images.len() >= 2);
     for image in images {
-        assert!(!holds(&fs::read(&image).unwrap()), "{image}");
+        assert!(!holds(&fs::read(&image).unwrap(), MARK), "{image}");
     }
     let lists = Utf8Path::new(&real.project).join("vendor/linked-objects");
     for (list, _) in fs::walk(&lists).unwrap() {
