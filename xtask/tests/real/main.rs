@@ -10,6 +10,7 @@ mod media;
 mod other_cpus;
 mod pins;
 mod recipes;
+mod rehearsals;
 mod rehearse;
 mod reproduce;
 mod secure;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             stamp::tests(),
             other_cpus::tests(),
             rehearse::tests(),
+            rehearsals::tests(),
             reproduce::tests(),
             http_boot::tests(),
             media::tests(),
