@@ -155,6 +155,8 @@ pub struct WayBuilder {
     open: Vec<Vec<String>>,
     /// Number of commands so far.
     commands: usize,
+    /// Whether the last one was `exit`.
+    exits: bool,
     /// How often the script jumped to each label since the last key.
     circles: HashMap<String, usize>,
     /// Keys that were taken one after the other.
@@ -171,6 +173,13 @@ impl WayBuilder {
     pub fn end(mut self, at: Duration, end: RehearsalEnd) -> Way {
         self.settle(at);
         Way { steps: self.steps, end }
+    }
+
+    /// Returns whether the last command was `exit`: then a script that fails does so on purpose, as `exit 1` is how it
+    /// lets the firmware go on.
+    #[must_use]
+    pub fn exits(&self) -> bool {
+        self.exits
     }
 
     /// Returns whether a server may have something to say about the innermost command.
@@ -252,6 +261,7 @@ impl WayBuilder {
         self.push(at, depth, &line);
         self.commands += 1;
         let name = words.first().cloned().unwrap_or_default();
+        self.exits = name == "exit";
         self.open.push(words);
         if name == "goto" || name == "chain" {
             let times = self.circles.entry(line.clone()).or_default();
@@ -276,7 +286,7 @@ impl WayBuilder {
         if !success && name == "prompt" {
             let timed_out = text.contains("timed out");
             self.push(at, depth, if timed_out { "no key was pressed" } else { "another key was pressed" });
-        } else if !success {
+        } else if !success && name != "exit" {
             self.push(at, depth, &format!("failed: {text}"));
         } else if !text.is_empty() && name == "choose" {
             self.push(at, depth, &format!("chosen: {text}"));
@@ -435,6 +445,17 @@ boots vmlinuz
         builder.add(Duration::ZERO, command("prompt"));
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Waiting), None);
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Forever), Some(RehearsalEnd::Waits("prompt".into())));
+    }
+
+    #[test]
+    fn an_exit_with_a_number_is_no_failure() {
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("exit 1"));
+        builder.add(Duration::ZERO, result("Error 0x00000001 (https://ipxe.org/00000001)", false));
+        assert!(builder.exits());
+        assert_eq!(builder.steps.len(), 1);
+        builder.add(Duration::ZERO, command("dhcp"));
+        assert!(!builder.exits());
     }
 
     #[test]

@@ -379,19 +379,23 @@ fn show(
     if let Some(file) = &args.record {
         fs::write_atomic(&absolute(file)?, format!("{HEADER}{}", rehearsed.way.record()).as_bytes())?;
     }
-    if let Some(warning) = unanswered(rehearsed).filter(|_| args.fault.is_none()) {
+    if let Some(warning) = unanswered(args, rehearsed).filter(|_| args.fault.is_none()) {
         host.ui.warn(warning);
     }
     Ok(())
 }
 
-/// Warns of addresses that nothing was known of.
-fn unanswered(rehearsed: &Rehearsed) -> Option<Diagnostic> {
+/// Warns of addresses that nothing is known of.
+fn unanswered(args: &RehearseArgs, rehearsed: &Rehearsed) -> Option<Diagnostic> {
+    let is_meant = |url: &&str| args.answers.iter().any(|answer| answer.url == **url && answer.path().is_none());
     let steps = rehearsed.way.steps.iter();
-    let urls: BTreeSet<&str> = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404")).collect();
+    let urls = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404"));
+    let urls: BTreeSet<&str> = urls.filter(|url| !is_meant(url)).collect();
     let first = urls.iter().next()?;
-    let message =
-        format!("{} asked for, and neither the tree nor an answer has it: `{first}`", count(urls.len(), "address"));
+    let message = match urls.len() {
+        1 => format!("found nothing for `{first}`, which the script asks for"),
+        number => format!("found nothing for {number} addresses that the script asks for, such as `{first}`"),
+    };
     Some(Diagnostic::new(message).help(format!("say what is there with `--answer {first}=FILE`, or `=stand-in`")))
 }
 
@@ -423,7 +427,11 @@ fn verdict(args: &RehearseArgs, Done { names, done }: &Done) -> Result<(), Failu
         return match done[0].way.difference(&record(file)?) {
             None => Ok(()),
             Some(difference) => {
-                let text = format!("the script takes another way than `{}` records\n{difference}", printable(file));
+                let text = format!(
+                    "the script takes another way than `{}` records\n{}",
+                    printable(file),
+                    difference.trim_end()
+                );
                 Err(Failure::new(Class::Check, text)
                     .help("correct the script, or write the record anew with `--record`"))
             }
