@@ -179,7 +179,7 @@ fn check_answer(answer: &GivenAnswer) -> Result<(), Failure> {
 
 /// Returns the folder of the report.
 fn report_folder(args: &RehearseArgs, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
-    Ok(args.report.as_deref().map_or_else(|| Ok(host.project.default_rehearsal()), absolute)?)
+    args.report.as_deref().map_or_else(|| Ok(host.project.default_rehearsal()), absolute)
 }
 
 /// Reads the description of the network; `None` if there is none, and none was asked for.
