@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::network::TestNetwork;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::fs;
 use crate::base::process::{self, Command};
 use crate::base::progress::Progress;
 
@@ -18,6 +19,9 @@ pub const INTERFACE: &str = "tap0";
 
 /// Interface that the second card of a machine is connected to.
 pub const SECOND_INTERFACE: &str = "tap1";
+
+/// File with the commands for `ip`.
+const COMMANDS: &str = "network";
 
 /// Time limit for threads that are about to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,6 +47,9 @@ pub enum Error {
     /// The network cannot be set up.
     #[error(transparent)]
     Process(#[from] process::Error),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
 }
 
 impl Diagnose for Error {
@@ -53,6 +60,7 @@ impl Diagnose for Error {
                 .about("/dev/net/tun")
                 .help("as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device"),
             Self::Process(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
         }
     }
 }
@@ -90,28 +98,28 @@ impl Namespace {
 
     /// Moves this thread into a network namespace of its own. It contains only `network`, whose servers also have the
     /// addresses `more`, and the network of a second card if `two_cards` is set. Threads and programs that this thread
-    /// starts from now on are in it as well; it vanishes with the last of them. `ip` is the program of that name.
+    /// starts from now on are in it as well; it vanishes with the last of them. `ip` is the program of that name, which
+    /// reads its commands from a file in `folder`.
     ///
     /// # Errors
     ///
     /// [`Error`] if the kernel or `ip` refuses.
     pub fn network(
         &self,
-        ip: &Utf8Path,
+        (ip, folder): (&Utf8Path, &Utf8Path),
         network: &TestNetwork,
         (more, two_cards): (&[Ipv4Addr], bool),
         progress: &dyn Progress,
     ) -> Result<(), Error> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
-        for arguments in setup(network, more, two_cards) {
-            let words = arguments.split(' ');
-            Command::new("set up the test network", ip.as_str()).args(words).output(progress)?;
-        }
+        let commands = folder.join(COMMANDS);
+        fs::write_atomic(&commands, (setup(network, more, two_cards).join("\n") + "\n").as_bytes())?;
+        Command::new("set up the test network", ip.as_str()).args(["-batch", commands.as_str()]).output(progress)?;
         Ok(())
     }
 }
 
-/// Returns the arguments for `ip`, one call per item.
+/// Returns the commands for `ip`, one per item.
 #[must_use]
 pub fn setup(network: &TestNetwork, more: &[Ipv4Addr], two_cards: bool) -> Vec<String> {
     let TestNetwork { server, web, prefix, .. } = network;

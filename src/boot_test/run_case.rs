@@ -135,7 +135,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let addresses = scenario.addresses(network);
     let two_cards = case.nics != NicSetup::Single;
     environment.namespace.network(
-        &environment.request.tools.servers.ip,
+        (&environment.request.tools.servers.ip, &folder),
         network,
         (&addresses, two_cards),
         environment.progress,

@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(5);
 const SETTLED: Duration = Duration::from_millis(5);
 /// Time within which the last output of a program that has ended arrives.
 const LAST: Duration = Duration::from_millis(50);
+/// Time within which dnsmasq starts; a rehearsal begins without it after that.
+const READY: Duration = Duration::from_secs(5);
 /// Maximum size of the console's text and of the servers' log in bytes; the rest is dropped.
 const MAX_EVIDENCE: usize = 1 << 20;
 /// Number of attempts to start a program whose file another thread's child still holds.
@@ -63,7 +65,7 @@ pub(super) fn run(
     let started = Instant::now();
     let Rehearsal { network, loader, site, script, .. } = rehearsal;
     let served = ServedPages::new(rehearsal, request.tree, request.answers, request.fault)?;
-    namespace.network(&request.tools.ip, network, (&served.addresses, false), progress)?;
+    namespace.network((&request.tools.ip, folder), network, (&served.addresses, false), progress)?;
     fs::symlink(tftp, &folder.join(SERVED))?;
     let program = folder.join("ipxe");
     fs::write_new(&program, &request.programs.stamp(&site.config, loader.platform(), script)?, 0o755)?;
@@ -80,6 +82,7 @@ pub(super) fn run(
         dead: request.fault.map(RehearsalFault::dead_services).unwrap_or_default(),
     };
     let _dhcp = DhcpServer::start(request.tools, network, &offer, folder, &sink)?;
+    let early = await_dnsmasq(&servers);
     let offset = sink.elapsed();
     let (running, input, output) = start(&program, rehearsal, request)?;
     let supervisor = Supervisor {
@@ -90,10 +93,24 @@ pub(super) fn run(
         running,
         way: WayBuilder::default(),
         console: String::new(),
-        log: String::new(),
+        log: early,
         processor: Duration::ZERO,
     };
     supervisor.run(&output, request.deadline, progress, started)
+}
+
+/// Waits until dnsmasq answers, for iPXE's clock does not wait for it, and returns its first messages.
+fn await_dnsmasq(servers: &Receiver<SinkMessage>) -> String {
+    let (started, mut log) = (Instant::now(), String::new());
+    while let Ok(message) = servers.recv_timeout(READY.saturating_sub(started.elapsed())) {
+        let SinkMessage::Log(_, line) = message else { break };
+        log += &format!("{:8.3} {line}\n", 0.0);
+        // It has bound its sockets by then.
+        if line.contains("dnsmasq") && line.contains(": started, version ") {
+            break;
+        }
+    }
+    log
 }
 
 /// Byte after which iPXE goes on after a report.

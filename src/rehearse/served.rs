@@ -145,6 +145,10 @@ impl ServedPages {
         for answer in given {
             filler.add_given(answer)?;
         }
+        // Whatever the script asks for, a server is there to say that it does not have it.
+        filler
+            .urls
+            .extend(addresses_in(&String::from_utf8_lossy(&rehearsal.script)).map(|url| located(url, network).1));
         let Filler { mut pages, urls, .. } = filler;
         if let Some(manner) = fault.and_then(RehearsalFault::manner) {
             pages.set_manner(None, manner);
@@ -163,6 +167,15 @@ impl ServedPages {
         tls_ports.dedup();
         Ok(Self { pages, servers, tls_ports, addresses })
     }
+}
+
+/// Returns the addresses of web servers that `script` spells out.
+fn addresses_in(script: &str) -> impl Iterator<Item = &str> {
+    let words = script.split(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    words.filter_map(|word| {
+        let start = ["http://", "https://"].into_iter().filter_map(|scheme| word.find(scheme)).min()?;
+        Some(word[start..].split("${").next().unwrap_or_default())
+    })
 }
 
 /// Fills the pages of the web servers.
@@ -227,6 +240,12 @@ impl Filler<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_spells_out_addresses() {
+        let script = "#!ipxe\nset url http://192.0.2.10/a\nchain --autofree https://b:8443/${x}?c || goto http\n";
+        assert_eq!(addresses_in(script).collect::<Vec<_>>(), ["http://192.0.2.10/a", "https://b:8443/"]);
+    }
 
     #[test]
     fn answers_are_given_as_an_address_and_what_is_there() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,8 +17,8 @@ use crate::printable::single_line;
 
 /// Maximum number of commands; a script that goes on is ended.
 const MAX_COMMANDS: usize = 10_000;
-/// Number of times that a script may jump to one label without a key in between. The shipped scripts try ten times.
-const MAX_CIRCLES: usize = 40;
+/// Number of times that a script may take the same way from a jump to the same jump. The shipped scripts try ten times.
+const MAX_CIRCLES: usize = 12;
 /// DHCP options that scripts and people look at.
 const OPTIONS: [u8; 9] = [3, 6, 12, 15, 17, 42, 66, 67, 175];
 /// Maximum number of characters of a step.
@@ -147,6 +148,17 @@ fn without_number(text: &str) -> &str {
     page.filter(|_| text.ends_with(')')).map_or(text, |at| &text[..at])
 }
 
+/// A way from one jump to the same jump.
+#[derive(Default)]
+struct Circle {
+    /// Number of steps at the last jump.
+    start: usize,
+    /// Hash of the steps up to that.
+    way: u64,
+    /// How often the way before it was the same.
+    times: usize,
+}
+
 /// Makes a way of what happens.
 #[derive(Default)]
 pub struct WayBuilder {
@@ -157,8 +169,8 @@ pub struct WayBuilder {
     commands: usize,
     /// Whether the last one was `exit`.
     exits: bool,
-    /// How often the script jumped to each label since the last key.
-    circles: HashMap<String, usize>,
+    /// The ways from one jump to the same jump.
+    circles: HashMap<String, Circle>,
     /// Keys that were taken one after the other.
     keys: Vec<u8>,
     /// The images that would be passed to the kernel.
@@ -208,7 +220,6 @@ impl WayBuilder {
     /// Adds what iPXE reports. Returns the end of the way if that is it.
     pub fn add(&mut self, at: Duration, event: ProgramEvent) -> Option<RehearsalEnd> {
         if let ProgramEvent::Key(byte) = event {
-            self.circles.clear();
             self.keys.push(byte);
             return None;
         }
@@ -263,12 +274,8 @@ impl WayBuilder {
         let name = words.first().cloned().unwrap_or_default();
         self.exits = name == "exit";
         self.open.push(words);
-        if name == "goto" || name == "chain" {
-            let times = self.circles.entry(line.clone()).or_default();
-            *times += 1;
-            if *times > MAX_CIRCLES {
-                return Some(RehearsalEnd::Circles(line));
-            }
+        if matches!(name.as_str(), "goto" | "chain") && self.circle(&line) > MAX_CIRCLES {
+            return Some(RehearsalEnd::Circles(line));
         }
         match name.as_str() {
             "shell" => Some(RehearsalEnd::Shell),
@@ -278,6 +285,17 @@ impl WayBuilder {
             _ if self.commands >= MAX_COMMANDS => Some(RehearsalEnd::TooManyCommands),
             _ => None,
         }
+    }
+
+    /// Returns how often the script has taken the same way back to the jump `line`, which is the last step.
+    fn circle(&mut self, line: &str) -> usize {
+        let Circle { start, way, times } = self.circles.entry(line.to_owned()).or_default();
+        let mut hasher = DefaultHasher::new();
+        self.steps[*start..].iter().for_each(|step| (step.depth, without_number(&step.text)).hash(&mut hasher));
+        let found = hasher.finish();
+        *times = if *way == found { *times + 1 } else { 0 };
+        (*start, *way) = (self.steps.len(), found);
+        *times
     }
 
     fn finish(&mut self, at: Duration, success: bool, text: &str) {
@@ -433,8 +451,14 @@ boots vmlinuz
             builder.add(Duration::ZERO, result("", true));
             builder.add(Duration::ZERO, command("goto again"))
         };
-        let ends: Vec<RehearsalEnd> = (0..=MAX_CIRCLES).filter_map(|_| circle()).collect();
-        assert_eq!(ends, [RehearsalEnd::Circles("goto again".into())]);
+        let rounds = (0..99).position(|_| circle().is_some());
+        assert_eq!(rounds, Some(MAX_CIRCLES + 1));
+        let mut builder = WayBuilder::default();
+        let mut counting = |number: usize| {
+            builder.add(Duration::ZERO, command(&format!("echo try {number}")));
+            builder.add(Duration::ZERO, command("goto again"))
+        };
+        assert!((0..99).all(|number| counting(number).is_none()), "what changes may come to an end");
         let mut builder = WayBuilder::default();
         let end = (0..).find_map(|number| {
             builder.add(Duration::ZERO, ProgramEvent::Key(b'x'));

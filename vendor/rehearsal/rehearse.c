@@ -29,6 +29,8 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 #include <ipxe/image.h>
 #include <ipxe/init.h>
 #include <ipxe/linux_api.h>
+#include <ipxe/netdevice.h>
+#include <ipxe/process.h>
 #include <ipxe/settings.h>
 #include <ipxe/timer.h>
 #include <ipxe/vsprintf.h>
@@ -38,7 +40,10 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 #define REHEARSE_SPEED 8
 
 /** The same while DHCP configures a network: iPXE waits three seconds for a second server */
-#define REHEARSE_DHCP_SPEED 24
+#define REHEARSE_DHCP_SPEED 40
+
+/** Microseconds to sleep where no packet has come; real loaders own their processor, and look all the time */
+#define REHEARSE_NAP 200
 
 /** Number of looks for a key after which each one takes a minute */
 #define REHEARSE_PATIENCE 300
@@ -403,6 +408,21 @@ struct timer rehearse_timer __timer ( TIMER_PREFERRED ) = {
 	.currticks = rehearse_currticks,
 	.udelay = rehearse_udelay,
 };
+
+/** Sleeps for a moment if there was nothing to do */
+static void rehearse_step ( struct process *process __unused ) {
+	static unsigned int last;
+	struct net_device *netdev;
+	unsigned int packets = 0;
+
+	for_each_netdev ( netdev )
+		packets += ( netdev->rx_stats.good + netdev->tx_stats.good );
+	if ( ( packets == last ) && ( ! rehearse_waiting ) )
+		linux_usleep ( REHEARSE_NAP );
+	last = packets;
+}
+
+PERMANENT_PROCESS ( rehearse_process, rehearse_step );
 
 /******************************************************************************
  *

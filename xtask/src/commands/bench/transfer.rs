@@ -146,7 +146,7 @@ impl Lane<'_> {
     /// Runs the machine and its servers until the file is loaded.
     fn boot(&self, folder: &Utf8Path, platform: Platform, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { tools, network, .. } = self;
-        self.namespace.network(&tools.servers.ip, network, (&[], false), self.bench.host.ui)?;
+        self.namespace.network((&tools.servers.ip, folder), network, (&[], false), self.bench.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let sink = EventSink::new(sender);
         let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
