@@ -194,20 +194,26 @@ fn without_card(
     Ok(lacking)
 }
 
-/// Prepares a folder for a report of `generator`. It must contain an older report of the same, or nothing.
-pub(crate) fn clear(folder: &Utf8Path, generator: &str) -> Result<(), Error> {
+/// Checks that `folder` contains an older report of `generator`, or nothing.
+pub(crate) fn check_folder(folder: &Utf8Path, generator: &str) -> Result<(), Error> {
     /// The only part that is read of an older report, which can be large.
     #[derive(serde::Deserialize)]
     struct Mark {
         generator: String,
     }
 
-    fs::create_dir_all(folder)?;
     let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
     let old = serde_json::from_slice::<Mark>(&old);
     if !old.is_ok_and(|old| old.generator == generator) && !fs::entries(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
+    Ok(())
+}
+
+/// Prepares a folder for a report of `generator`. It must contain an older report of the same, or nothing.
+pub(crate) fn clear(folder: &Utf8Path, generator: &str) -> Result<(), Error> {
+    fs::create_dir_all(folder)?;
+    check_folder(folder, generator)?;
     // An old report must not be mistaken for the report of this run.
     fs::remove_file(&paths::report_html(folder))?;
     fs::remove_dir_all(&paths::evidence(folder))?;

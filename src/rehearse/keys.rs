@@ -68,7 +68,7 @@ impl FromStr for PressedKeys {
             let bytes = bytes(name).ok_or_else(|| {
                 let all: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
                 format!(
-                    "found `{name}`, wanted one letter, ctrl- and a letter, {TYPE} and a word, or one of {}",
+                    "found `{name}`, wanted a single character, `ctrl-x`, `{TYPE}WORD`, or one of {}",
                     all.join(", ")
                 )
             })?;
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(bytes("").unwrap(), b"");
         for wrong in ["entr", "ctrl-", "ctrl-C", "type:", "é", "ctrl-ab"] {
             let error = bytes(wrong).unwrap_err();
-            assert!(error.starts_with(&format!("found `{wrong}`, wanted one letter, ")), "{error}");
+            assert!(error.starts_with(&format!("found `{wrong}`, wanted a single character, ")), "{error}");
         }
         assert_eq!(
             names_of(b"\r\x02\x1b[Bx \x1b[3~\x03\x1b"),

@@ -34,6 +34,15 @@ pub struct RehearsalReport<'a> {
 }
 
 impl RehearsalReport<'_> {
+    /// Checks that a report in `folder` would replace nothing but an older one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn check(folder: &Utf8Path) -> Result<(), boot_test::Error> {
+        boot_test::check_folder(folder, GENERATOR)
+    }
+
     /// Writes `report.json` and `report.html` into `folder`, in place of an older report.
     ///
     /// # Errors

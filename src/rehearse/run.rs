@@ -276,6 +276,7 @@ impl Supervisor {
         }
         Ok(Some(match status.code() {
             Some(0) => RehearsalEnd::Returns,
+            Some(_) if self.way.exits() => RehearsalEnd::Returns,
             Some(_) => RehearsalEnd::Fails,
             None => RehearsalEnd::Crashes(status.to_string()),
         }))

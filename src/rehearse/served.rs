@@ -49,13 +49,15 @@ impl FromStr for GivenAnswer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        const WANTED: &str =
+            "wanted an address, `=` and what is answered, as in `http://192.0.2.10/menu.ipxe=menu.ipxe`";
         // A query has signs of equality as well.
-        let (url, answer) = text.rsplit_once('=').ok_or("wanted an address, `=` and what is answered")?;
+        let (url, answer) = text.rsplit_once('=').ok_or(WANTED)?;
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len()) {
             return Err("wanted an address that begins with http:// or https://, before the last `=`".into());
         }
         let source = match answer {
-            "" => return Err("wanted a file, a folder, stand-in, 404, slow or reset behind the last `=`".into()),
+            "" => return Err("wanted a file, a folder, stand-in, 404, slow or reset after the last `=`".into()),
             "stand-in" => AnswerSource::StandIn,
             "404" => AnswerSource::Manner(Manner::NotFound),
             "slow" => AnswerSource::Manner(Manner::Slow),

@@ -167,6 +167,8 @@ pub struct WayBuilder {
     open: Vec<Vec<String>>,
     /// Number of commands so far.
     commands: usize,
+    /// Whether the last one was `exit`.
+    exits: bool,
     /// The ways from one jump to the same jump.
     circles: HashMap<String, Circle>,
     /// Keys that were taken one after the other.
@@ -183,6 +185,13 @@ impl WayBuilder {
     pub fn end(mut self, at: Duration, end: RehearsalEnd) -> Way {
         self.settle(at);
         Way { steps: self.steps, end }
+    }
+
+    /// Returns whether the last command was `exit`: then a script that fails does so on purpose, as `exit 1` is how it
+    /// lets the firmware go on.
+    #[must_use]
+    pub fn exits(&self) -> bool {
+        self.exits
     }
 
     /// Returns whether a server may have something to say about the innermost command.
@@ -263,6 +272,7 @@ impl WayBuilder {
         self.push(at, depth, &line);
         self.commands += 1;
         let name = words.first().cloned().unwrap_or_default();
+        self.exits = name == "exit";
         self.open.push(words);
         if matches!(name.as_str(), "goto" | "chain") && self.circle(&line) > MAX_CIRCLES {
             return Some(RehearsalEnd::Circles(line));
@@ -294,7 +304,7 @@ impl WayBuilder {
         if !success && name == "prompt" {
             let timed_out = text.contains("timed out");
             self.push(at, depth, if timed_out { "no key was pressed" } else { "another key was pressed" });
-        } else if !success {
+        } else if !success && name != "exit" {
             self.push(at, depth, &format!("failed: {text}"));
         } else if !text.is_empty() && name == "choose" {
             self.push(at, depth, &format!("chosen: {text}"));
@@ -459,6 +469,17 @@ boots vmlinuz
         builder.add(Duration::ZERO, command("prompt"));
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Waiting), None);
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Forever), Some(RehearsalEnd::Waits("prompt".into())));
+    }
+
+    #[test]
+    fn an_exit_with_a_number_is_no_failure() {
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("exit 1"));
+        builder.add(Duration::ZERO, result("Error 0x00000001 (https://ipxe.org/00000001)", false));
+        assert!(builder.exits());
+        assert_eq!(builder.steps.len(), 1);
+        builder.add(Duration::ZERO, command("dhcp"));
+        assert!(!builder.exits());
     }
 
     #[test]

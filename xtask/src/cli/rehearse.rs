@@ -47,7 +47,7 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "FILE", value_parser = local_path, help_heading = "Comparison")]
     pub record: Option<Utf8PathBuf>,
     /// Fail unless the script takes the recorded way
-    #[arg(long, value_name = "FILE", value_parser = local_path, help_heading = "Comparison")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "watch"], value_parser = local_path, help_heading = "Comparison")]
     pub expect: Option<Utf8PathBuf>,
     /// Rehearse again after each change of the project or of the script, and show what differs
     #[arg(long, help_heading = "Comparison")]
@@ -83,7 +83,10 @@ const MAX_KEYS: usize = 4096;
 
 fn keys(text: &str) -> Result<PressedKeys, String> {
     let keys: PressedKeys = text.parse()?;
-    if keys.bytes().len() > MAX_KEYS { Err("wanted fewer keys".into()) } else { Ok(keys) }
+    match keys.bytes().len() {
+        found if found > MAX_KEYS => Err(format!("found {found} bytes of keys, wanted {MAX_KEYS} at most")),
+        _ => Ok(keys),
+    }
 }
 
 fn answer(text: &str) -> Result<GivenAnswer, String> {
@@ -91,9 +94,13 @@ fn answer(text: &str) -> Result<GivenAnswer, String> {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("wanted a name, `=` and a value")?;
-    if name.is_empty() || text.contains([',', '\n']) {
-        return Err("wanted a name, `=` and a value, without commas".into());
+    const WANTED: &str = "wanted a name, `=` and a value, as in `net0/next-server=192.0.2.1`";
+    let (name, value) = text.split_once('=').ok_or(WANTED)?;
+    if name.is_empty() {
+        return Err(WANTED.into());
+    }
+    if text.contains([',', '\n']) {
+        return Err("found a comma or a line break, which no setting can have from the start".into());
     }
     Ok((name.to_owned(), value.to_owned()))
 }

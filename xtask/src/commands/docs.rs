@@ -461,6 +461,12 @@ mod tests {
         "untried",
     ];
 
+    /// Splits a line into words as a shell does; what is between `"` is one word.
+    fn words(line: &str) -> Vec<&str> {
+        let parts = line.split('"').enumerate();
+        parts.flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }).collect()
+    }
+
     #[test]
     fn commands_of_the_book_are_commands_of_the_program() {
         let source = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
@@ -476,8 +482,8 @@ mod tests {
                 let block = block.split("```").next().unwrap_or_default().replace("\\\n", " ");
                 for line in block.lines().map(str::trim).filter(|line| line.starts_with("cargo xtask")) {
                     let line = line.split(" #").next().unwrap_or_default();
-                    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-                    if let Err(error) = cli::published().try_get_matches_from(&words) {
+                    let line = line.split(" || ").next().unwrap_or_default();
+                    if let Err(error) = cli::published().try_get_matches_from(words(line).into_iter().skip(1)) {
                         let shown = [clap::error::ErrorKind::DisplayHelp, clap::error::ErrorKind::DisplayVersion];
                         if !shown.contains(&error.kind()) {
                             wrong.push(format!("{page}: {line}: {}", error.to_string().lines().next().unwrap()));

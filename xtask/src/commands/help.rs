@@ -16,7 +16,7 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 53] = pages![
+const PAGES: [(&str, &str); 54] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
@@ -25,6 +25,7 @@ const PAGES: [(&str, &str); 53] = pages![
     "how-to/own-script",
     "how-to/lint-scripts",
     "how-to/lint-in-editors",
+    "how-to/rehearse",
     "how-to/many-sites",
     "how-to/https-own-ca",
     "how-to/secure-boot",

@@ -24,7 +24,7 @@ use netboot_loaders::printable::printable;
 use netboot_loaders::rehearse::program::Programs;
 use netboot_loaders::rehearse::report::RehearsalReport;
 use netboot_loaders::rehearse::run::Rehearsed;
-use netboot_loaders::rehearse::served::ServedTree;
+use netboot_loaders::rehearse::served::{GivenAnswer, ServedTree};
 use netboot_loaders::rehearse::{self, Rehearsal, RehearsalRequest};
 use netboot_loaders::stamp::slot::SlotSize;
 use netboot_loaders::toolchain::needs;
@@ -89,6 +89,7 @@ struct Done {
 
 /// Builds what is needed, rehearses, and shows what has happened.
 fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<'_>) -> Result<Done, Failure> {
+    check_files(args, host)?;
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     let (needs, sites) = (config.needs(), config.sites.clone());
     let described = described(args, &sites, host)?;
@@ -97,7 +98,7 @@ fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<
     }
     let cache = host.cache()?;
     let plan = config.plan(&host.path, &cache, host.ui)?;
-    let rehearsals = rehearsals(args, &plan, (&sites, described.as_ref()))?;
+    let rehearsals = rehearsals(args, &plan, (&sites, described.as_ref()), host)?;
     let network = rehearsals.first().map(|first| first.network.clone()).unwrap_or_default();
     let found = ServerTools::find(&host.path, &network, &cache, host.ui).map_err(build_loaders::Error::from)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
@@ -130,9 +131,60 @@ fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<
     Ok(Done { names: rehearsals.into_iter().map(|rehearsal| rehearsal.name).collect(), done })
 }
 
+/// Checks what was given for the options that name files, so that nobody waits for a build in vain.
+fn check_files(args: &RehearseArgs, host: &Host<'_>) -> Result<(), Failure> {
+    if let Some(file) = &args.expect {
+        record(file)?;
+    }
+    for answer in &args.answers {
+        check_answer(answer)?;
+    }
+    if args.all || args.report.is_some() {
+        RehearsalReport::check(&report_folder(args, host)?)?;
+    }
+    Ok(())
+}
+
+/// Reads the way that a script took earlier.
+fn record(file: &Utf8Path) -> Result<String, Failure> {
+    let Some(content) = fs::read_text_if_exists(file)? else {
+        let name = printable(file);
+        let text = format!("there is no `{name}`, wanted a way that `--record` has written");
+        return Err(Failure::new(Class::BadInput, text).help(format!("write it with `--record {name}`")));
+    };
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+fn check_answer(answer: &GivenAnswer) -> Result<(), Failure> {
+    let Some(path) = answer.path() else { return Ok(()) };
+    let (name, url) = (printable(path), &answer.url);
+    let wants_folder = url.ends_with('/');
+    let (text, help) = match path.metadata() {
+        Ok(found) if found.is_dir() && !wants_folder => (
+            format!("`{name}` is a folder, wanted a file for `{url}`"),
+            format!("end the address of a folder with a slash: `--answer {url}/={name}`"),
+        ),
+        Ok(found) if !found.is_dir() && wants_folder => (
+            format!("`{name}` is a file, wanted a folder for `{url}`"),
+            format!("end the address of a file without a slash: `--answer {url}NAME={name}`"),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (
+            format!("there is no `{name}`, wanted a {} for `{url}`", if wants_folder { "folder" } else { "file" }),
+            "give an existing path, or stand-in, 404, slow or reset".to_owned(),
+        ),
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Err(Failure::new(Class::BadInput, text).help(help))
+}
+
+/// Returns the folder of the report.
+fn report_folder(args: &RehearseArgs, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
+    args.report.as_deref().map_or_else(|| Ok(host.project.default_rehearsal()), absolute)
+}
+
 /// Reads the description of the network; `None` if there is none, and none was asked for.
 fn described(args: &RehearseArgs, sites: &Sites, host: &Host<'_>) -> Result<Option<NetworkConfig>, Failure> {
-    let (file, known) = (args.network.clone().unwrap_or_else(|| host.project.network()), sites.clone());
+    let (file, known) = (network_file(args, host), sites.clone());
     let read = detached_on_cancel(host.ui, move || NetworkConfig::read(&file, &known));
     match read.ok_or(build_loaders::Error::Cancelled)? {
         Ok(described) => Ok(Some(described)),
@@ -141,14 +193,20 @@ fn described(args: &RehearseArgs, sites: &Sites, host: &Host<'_>) -> Result<Opti
     }
 }
 
+/// Returns the file that describes the network.
+fn network_file(args: &RehearseArgs, host: &Host<'_>) -> Utf8PathBuf {
+    args.network.clone().unwrap_or_else(|| host.project.network())
+}
+
 /// Returns what is to be rehearsed.
 fn rehearsals<'p>(
     args: &RehearseArgs,
     plan: &'p Plan,
     (sites, described): (&Sites, Option<&NetworkConfig>),
+    host: &Host<'_>,
 ) -> Result<Vec<Rehearsal<'p>>, Failure> {
     let tls = tls(args.tls_certificate.as_deref(), args.tls_key.as_deref())?;
-    let script = args.script.as_deref().map(script).transpose()?;
+    let script = args.script.as_deref().map(|file| script(file, host)).transpose()?;
     let hosts = described.map_or(&[][..], |described| &described.hosts);
     let rehearsal = |(path, stamped): &(Utf8PathBuf, Stamped<'p>), machine: Option<&NetworkHost>| {
         let mac = machine.map_or(MAC, |machine| machine.mac);
@@ -165,7 +223,7 @@ fn rehearsals<'p>(
     if args.all {
         return every(plan, hosts).into_iter().map(|(loader, machine)| rehearsal(&loader, machine)).collect();
     }
-    let machine = args.host.as_deref().map(|name| named(name, hosts)).transpose()?;
+    let machine = args.host.as_deref().map(|name| named(name, hosts, &network_file(args, host))).transpose()?;
     Ok(vec![rehearsal(&loader(args, plan, machine)?, machine)?])
 }
 
@@ -197,17 +255,27 @@ fn every<'p, 'n>(
     all
 }
 
-fn named<'n>(name: &str, hosts: &'n [NetworkHost]) -> Result<&'n NetworkHost, Failure> {
+fn named<'n>(name: &str, hosts: &'n [NetworkHost], file: &Utf8Path) -> Result<&'n NetworkHost, Failure> {
     hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
-        let text = format!("there is no host `{}` in the description of the network", printable(name));
-        let known: Vec<String> = hosts.iter().take(20).map(|machine| format!("`{}`", machine.name)).collect();
-        let help = if known.is_empty() {
-            "describe it as a [[host]] in embed-scripts/network.toml".to_owned()
+        let text = format!("`{}` has no host `{}`", printable(file), printable(name));
+        let help = if hosts.is_empty() {
+            "describe the network, and the machine in a table [[host]]".to_owned()
         } else {
-            format!("choose from {}", known.join(", "))
+            format!("choose from {}", listed(hosts.iter().map(|machine| &machine.name)))
         };
         Failure::new(Class::BadInput, text).help(help)
     })
+}
+
+/// Returns the first of the names, and the number of the others.
+fn listed(names: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    /// Number of names to show.
+    const SHOWN: usize = 20;
+    let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
 }
 
 /// Finds the loader to rehearse.
@@ -219,39 +287,63 @@ fn loader<'p>(
     let site = args.site.as_deref().or_else(|| machine.and_then(|machine| machine.site.as_deref()));
     let loader = args.loader.as_deref().map(Loader::named).transpose();
     let loader = loader.map_err(|(text, help)| Failure::new(Class::BadInput, text).help(help))?;
-    let mut of_site =
-        plan.loaders().filter(|(_, it)| it.site.name.as_deref() == site && !it.loader.is_kernel()).peekable();
-    if of_site.peek().is_none() {
-        let text = match site {
-            Some(site) => format!("found no site `{}` with loaders in sites.toml", printable(site)),
-            None => "the root of the tree has no loaders".to_owned(),
-        };
-        return Err(Failure::new(Class::BadInput, text).help("name one of the sites with `--site`"));
+    let all: Vec<_> = plan.loaders().filter(|(_, it)| !it.loader.is_kernel()).collect();
+    let mut of_site: Vec<_> = all.iter().filter(|(_, it)| it.site.name.as_deref() == site).cloned().collect();
+    if of_site.is_empty() {
+        return Err(no_site(site, all.iter().filter_map(|(_, it)| it.site.name.as_deref())));
     }
-    let is_wanted = |it: &Stamped<'_>| {
-        loader.is_none_or(|loader| loader == it.loader)
-            && machine.is_none_or(|machine| machine.platform == it.loader.platform())
-    };
-    of_site.find(|(_, it)| is_wanted(it)).ok_or_else(|| {
-        let firmware = machine.map(|machine| format!(" for {}", machine.platform.words())).unwrap_or_default();
-        let name = loader.map_or_else(|| "loader".to_owned(), |loader| format!("`{loader}`"));
-        let site = site.map_or("the root of the tree".to_owned(), |site| format!("the site `{}`", printable(site)));
-        let text = format!("{site} has no {name}{firmware}");
-        Failure::new(Class::BadInput, text).help("name one of its loaders with `--loader`, or leave out `--host`")
+    let subject = site.map_or("the root of the tree".to_owned(), |site| format!("the site `{}`", printable(site)));
+    of_site.retain(|(_, it)| machine.is_none_or(|machine| machine.platform == it.loader.platform()));
+    if let (true, Some(machine)) = (of_site.is_empty(), machine) {
+        let text = format!("{subject} has no loader for `{}`, which has {}", machine.name, machine.platform.words());
+        return Err(Failure::new(Class::BadInput, text).help("add one to its `loaders` in sites.toml"));
+    }
+    let found = of_site.iter().find(|(_, it)| loader.is_none_or(|loader| loader == it.loader));
+    found.cloned().ok_or_else(|| {
+        let name = args.loader.as_deref().unwrap_or_default();
+        let of = machine.map(|machine| format!(" for `{}`", machine.name)).unwrap_or_default();
+        let text = format!("{subject} has no loader `{}`{of}", printable(name));
+        Failure::new(Class::BadInput, text)
+            .help(format!("choose from {}", listed(of_site.iter().map(|(_, it)| it.loader))))
     })
 }
 
+/// Says that `site` has no loaders, and which sites do.
+fn no_site<'n>(site: Option<&str>, others: impl Iterator<Item = &'n str>) -> Failure {
+    let others: BTreeSet<&str> = others.collect();
+    let text = match site {
+        Some(site) => format!("sites.toml has no site `{}` with iPXE loaders", printable(site)),
+        None => "the root of the tree has no iPXE loaders".to_owned(),
+    };
+    let help = match (others.is_empty(), site) {
+        (false, Some(_)) => format!("choose from {}", listed(others.iter())),
+        (false, None) => format!("name a site with `--site`: {}", listed(others.iter())),
+        (true, Some(_)) => "leave out `--site`: only the root of the tree has some".to_owned(),
+        (true, None) => "name some as `loaders` in sites.toml".to_owned(),
+    };
+    Failure::new(Class::BadInput, text).help(help)
+}
+
 /// Reads a script that takes the place of a site's.
-fn script(file: &Utf8Path) -> Result<Arc<[u8]>, Failure> {
-    let content = fs::read_text(file)?;
+fn script(file: &Utf8Path, host: &Host<'_>) -> Result<Arc<[u8]>, Failure> {
+    let Some(content) = fs::read_text_if_exists(file)? else {
+        let text = format!("there is no `{}`, wanted an iPXE script", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help("give another path for `--script`"));
+    };
     let (found, wanted) = (content.len(), SlotSize::MAX.bytes());
     if found >= wanted {
-        let text = format!("`{}` has {found} bytes, wanted less than {wanted}", printable(file));
+        let text = format!("`{}` has {found} bytes, wanted fewer than {wanted}", printable(file));
         return Err(Failure::new(Class::BadInput, text).help("no loader has room for it; let a short script load it"));
     }
     if !content.starts_with(b"#!ipxe") {
-        let text = format!("`{}` does not begin with #!ipxe, so iPXE would not run it", printable(file));
-        return Err(Failure::new(Class::BadInput, text).help("write #!ipxe as its first line"));
+        let text = format!("`{}` does not begin with `#!ipxe`, so iPXE would not run it", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help("write `#!ipxe` as its first line"));
+    }
+    if ["{{", "{%"].iter().any(|mark| content.windows(2).any(|found| found == mark.as_bytes())) {
+        let text =
+            format!("`{}` is a template, and runs here as it is, without the variables of a site", printable(file));
+        let help = "name it as a site's `script` in sites.toml, and rehearse the site with `--site`";
+        host.ui.warn(Diagnostic::new(text).help(help));
     }
     Ok(content.into())
 }
@@ -266,7 +358,7 @@ fn show(
 ) -> Result<(), Failure> {
     let report =
         RehearsalReport { rehearsals: rehearsals.iter().zip(done).collect(), fault: args.fault, tools, jobs, elapsed };
-    let folder = args.report.as_deref().map_or_else(|| Ok(host.project.default_rehearsal()), absolute)?;
+    let folder = report_folder(args, host)?;
     if args.all || args.report.is_some() {
         report.write(&folder)?;
     }
@@ -279,24 +371,31 @@ fn show(
     let (rehearsal, rehearsed) = (&rehearsals[0], &done[0]);
     let firmware = rehearsal.loader.platform().words();
     let fault = args.fault.map(|fault| format!(", with {fault}")).unwrap_or_default();
-    let text = format!("{} in {firmware}{fault}\n{}", rehearsal.name, rehearsed.way.timeline());
+    let mut text = format!("{} in {firmware}{fault}\n{}", rehearsal.name, rehearsed.way.timeline());
+    if args.report.is_some() {
+        let _ = writeln!(text, "report: {}", report_html(&folder));
+    }
     host.ui.answer(&text, report.json());
     if let Some(file) = &args.record {
         fs::write_atomic(&absolute(file)?, format!("{HEADER}{}", rehearsed.way.record()).as_bytes())?;
     }
-    if let Some(warning) = unanswered(rehearsed).filter(|_| args.fault.is_none()) {
+    if let Some(warning) = unanswered(args, rehearsed).filter(|_| args.fault.is_none()) {
         host.ui.warn(warning);
     }
     Ok(())
 }
 
-/// Warns of addresses that nothing was known of.
-fn unanswered(rehearsed: &Rehearsed) -> Option<Diagnostic> {
+/// Warns of addresses that nothing is known of.
+fn unanswered(args: &RehearseArgs, rehearsed: &Rehearsed) -> Option<Diagnostic> {
+    let is_meant = |url: &&str| args.answers.iter().any(|answer| answer.url == **url && answer.path().is_none());
     let steps = rehearsed.way.steps.iter();
-    let urls: BTreeSet<&str> = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404")).collect();
+    let urls = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404"));
+    let urls: BTreeSet<&str> = urls.filter(|url| !is_meant(url)).collect();
     let first = urls.iter().next()?;
-    let message =
-        format!("{} asked for, and neither the tree nor an answer has it: `{first}`", count(urls.len(), "address"));
+    let message = match urls.len() {
+        1 => format!("found nothing for `{first}`, which the script asks for"),
+        number => format!("found nothing for {number} addresses that the script asks for, such as `{first}`"),
+    };
     Some(Diagnostic::new(message).help(format!("say what is there with `--answer {first}=FILE`, or `=stand-in`")))
 }
 
@@ -325,11 +424,14 @@ fn table(report: &RehearsalReport<'_>) -> String {
 /// Fails if a machine would not run anything, or if the way is another one than recorded.
 fn verdict(args: &RehearseArgs, Done { names, done }: &Done) -> Result<(), Failure> {
     if let Some(file) = &args.expect {
-        let record = fs::read_text(file)?;
-        return match done[0].way.difference(&String::from_utf8_lossy(&record)) {
+        return match done[0].way.difference(&record(file)?) {
             None => Ok(()),
             Some(difference) => {
-                let text = format!("the script takes another way than `{}` records\n{difference}", printable(file));
+                let text = format!(
+                    "the script takes another way than `{}` records\n{}",
+                    printable(file),
+                    difference.trim_end()
+                );
                 Err(Failure::new(Class::Check, text)
                     .help("correct the script, or write the record anew with `--record`"))
             }

@@ -22,6 +22,7 @@ mod network;
 mod programs;
 mod publish;
 mod recipe;
+mod rehearse;
 mod release;
 mod reproduce;
 mod secure_boot;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             programs::tests(),
             publish::tests(),
             recipe::tests(),
+            rehearse::tests(),
             release::tests(),
             reproduce::tests(),
             reproduce::variations::tests(),
