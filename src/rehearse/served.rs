@@ -198,9 +198,11 @@ impl Filler<'_> {
 
     /// Adds a script at the address of option 17, in case the tree has none there, and what it boots.
     fn add_stand_ins(&mut self) {
-        let [kernel, initrd] = ["vmlinuz", "initrd.img"].map(|name| self.network.url(self.network.web, name));
+        let boot = self.network.boot.clone();
+        let folder = boot.rsplit_once('/').map_or(boot.as_str(), |(folder, _)| folder);
+        let [kernel, initrd] = ["vmlinuz", "initrd.img"].map(|name| format!("{folder}/{name}"));
         let script = format!("#!ipxe\nkernel {kernel} initrd=initrd.img\ninitrd {initrd}\nboot\n");
-        self.put(&self.network.boot.clone(), script.into_bytes().into());
+        self.put(&boot, script.into_bytes().into());
         self.put_stand_in(&kernel);
         self.put_stand_in(&initrd);
     }

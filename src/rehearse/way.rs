@@ -145,7 +145,9 @@ impl Way {
 /// Returns `text` without the address of iPXE's page about an error.
 fn without_number(text: &str) -> &str {
     let page = [" (https://ipxe.org/", " (http://ipxe.org/"].iter().find_map(|mark| text.rfind(mark));
-    page.filter(|_| text.ends_with(')')).map_or(text, |at| &text[..at])
+    let text = page.filter(|_| text.ends_with(')')).map_or(text, |at| &text[..at]);
+    // An error that iPXE has no text for.
+    if text.starts_with("failed: Error 0x") { "failed: Error" } else { text }
 }
 
 /// A way from one jump to the same jump.
@@ -289,7 +291,8 @@ impl WayBuilder {
 
     /// Returns how often the script has taken the same way back to the jump `line`, which is the last step.
     fn circle(&mut self, line: &str) -> usize {
-        let Circle { start, way, times } = self.circles.entry(line.to_owned()).or_default();
+        let here = Circle { start: self.steps.len(), ..Circle::default() };
+        let Circle { start, way, times } = self.circles.entry(line.to_owned()).or_insert(here);
         let mut hasher = DefaultHasher::new();
         self.steps[*start..].iter().for_each(|step| (step.depth, without_number(&step.text)).hash(&mut hasher));
         let found = hasher.finish();

@@ -26,7 +26,7 @@ pub struct RehearseArgs {
     /// Script to run in the place of the site's
     #[arg(long, value_name = "FILE", value_parser = local_path, help_heading = "What is rehearsed")]
     pub script: Option<Utf8PathBuf>,
-    /// Rehearse the script of each site, for each of its hosts, or for each firmware if it has none
+    /// Rehearse the script of each site in each firmware that it has loaders for, as each of its hosts if there are any
     #[arg(long, conflicts_with_all = ["site", "host", "loader", "script", "record", "expect", "watch"], help_heading = "What is rehearsed")]
     pub all: bool,
     /// Keys for prompts and menus, as in "down down enter"; `wait` lets a prompt end by itself

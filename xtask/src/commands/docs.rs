@@ -53,13 +53,6 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
     if let Some(folder) = &args.man {
         return man(&absolute(folder)?, host);
     }
-    let pages =
-        [(host.project.commands_page(), commands_page(cli::published())), (host.project.lint_page(), lint_page())];
-    for (page, text) in pages {
-        if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
-            fs::write_atomic(&page, text.as_bytes())?;
-        }
-    }
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_book()), absolute)?;
     check_place(&folder).map_err(|failure| failure.help(Flag::Out))?;
     let mdbook = MdBook::find(args.install_deps, host)?;
@@ -71,6 +64,18 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
         let arguments = ["serve", "--open", "--dest-dir", served.path().as_str()];
         if !succeeds(&mdbook.command("serve the book", host).args(arguments), host.ui, &mut pass_on)? {
             return Err(Failure::new(Class::Failure, "the book cannot be served").help(SEE_ABOVE));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the pages that the program itself knows, if they have changed.
+fn write_pages(host: &Host<'_>) -> Result<(), Failure> {
+    let pages =
+        [(host.project.commands_page(), commands_page(cli::published())), (host.project.lint_page(), lint_page())];
+    for (page, text) in pages {
+        if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
+            fs::write_atomic(&page, text.as_bytes())?;
         }
     }
     Ok(())
@@ -143,6 +148,8 @@ impl MdBook {
         fs::restore(folder, &staging.previous)?;
         check_place(folder)?;
         check_contents(folder)?;
+        // Another run would render them half written.
+        write_pages(host)?;
         let published = self.replace(folder, &staging, host);
         if published.is_err() {
             let _ = fs::remove_dir_all(&staging.partial);

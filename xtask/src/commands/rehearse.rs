@@ -227,15 +227,14 @@ fn rehearsals<'p>(
     Ok(vec![rehearsal(&loader(args, plan, machine)?, machine)?])
 }
 
-/// Returns each loader of `plan` with each host that gets it. Of a site without hosts, there is one loader for each
-/// firmware.
+/// Returns the first loader of each site in `plan` for each firmware, with each host that gets it, or with none.
 fn every<'p, 'n>(
     plan: &'p Plan,
     hosts: &'n [NetworkHost],
 ) -> Vec<((Utf8PathBuf, Stamped<'p>), Option<&'n NetworkHost>)> {
-    let mut of_site: BTreeMap<Option<&str>, Vec<&NetworkHost>> = BTreeMap::new();
+    let mut known: BTreeMap<(Option<&str>, Platform), Vec<&NetworkHost>> = BTreeMap::new();
     for machine in hosts {
-        of_site.entry(machine.site.as_deref()).or_default().push(machine);
+        known.entry((machine.site.as_deref(), machine.platform)).or_default().push(machine);
     }
     let mut seen: BTreeSet<(Option<&str>, Platform)> = BTreeSet::new();
     let mut all = Vec::new();
@@ -244,12 +243,9 @@ fn every<'p, 'n>(
         if loader.loader.is_kernel() || !seen.insert((site, platform)) {
             continue;
         }
-        match of_site.get(&site) {
+        match known.get(&(site, platform)) {
             None => all.push(((path, loader), None)),
-            Some(hosts) => {
-                let hosts = hosts.iter().filter(|machine| machine.platform == platform);
-                all.extend(hosts.map(|machine| ((path.clone(), loader), Some(*machine))));
-            }
+            Some(hosts) => all.extend(hosts.iter().map(|machine| ((path.clone(), loader), Some(*machine)))),
         }
     }
     all
