@@ -228,7 +228,11 @@ impl Supervisor {
     fn take(&mut self, parts: Vec<OutputPart>) -> Result<Option<RehearsalEnd>, Error> {
         for part in parts {
             match part {
-                OutputPart::Text(text) => keep(&mut self.console, &text),
+                OutputPart::Text(text) => {
+                    keep(&mut self.console, &text);
+                    let at = self.now();
+                    self.way.add_printed(at, &text);
+                }
                 OutputPart::Event(event) => {
                     let is_fast = matches!(event, ProgramEvent::Key(_) | ProgramEvent::Waiting);
                     if self.way.asks_servers() && !is_fast {

@@ -21,6 +21,11 @@ const MAX_COMMANDS: usize = 10_000;
 const MAX_CIRCLES: usize = 12;
 /// DHCP options that scripts and people look at.
 const OPTIONS: [u8; 9] = [3, 6, 12, 15, 17, 42, 66, 67, 175];
+/// iPXE's errors of a `prompt` that nobody answers, and of one that is answered by another key.
+const TIMED_OUT: &str = "Connection timed out";
+const CANCELED: &str = "Operation canceled";
+/// End of the line that iPXE prints in place of a command that it does not have.
+const NOT_FOUND: &str = ": command not found";
 /// Maximum number of characters of a step.
 const WIDTH: usize = 2000;
 
@@ -179,6 +184,8 @@ pub struct WayBuilder {
     images: Vec<FetchedImage>,
     /// The last lease, with the DHCP options beside it.
     lease: Option<(Duration, String)>,
+    /// The line that iPXE is printing, up to its first characters.
+    printed: String,
 }
 
 impl WayBuilder {
@@ -244,6 +251,23 @@ impl WayBuilder {
         None
     }
 
+    /// Adds what iPXE prints, if it is the only report of a command: that there is no such command.
+    pub fn add_printed(&mut self, at: Duration, text: &str) {
+        for piece in text.split_inclusive('\n') {
+            if self.printed.len() + piece.len() <= WIDTH {
+                self.printed.push_str(piece);
+            }
+            if piece.ends_with('\n') {
+                let line = std::mem::take(&mut self.printed);
+                let name = line.trim_end().strip_suffix(NOT_FOUND);
+                if name.is_some_and(|name| !name.is_empty() && !name.contains(' ')) {
+                    self.settle(at);
+                    self.push(at, self.open.len(), line.trim_end());
+                }
+            }
+        }
+    }
+
     /// Adds what a server reports.
     pub fn add_of_server(&mut self, message: &SinkMessage) {
         let depth = self.open.len();
@@ -270,7 +294,8 @@ impl WayBuilder {
     }
 
     fn begin(&mut self, at: Duration, words: Vec<String>) -> Option<RehearsalEnd> {
-        let (depth, line) = (self.open.len(), words.join(" "));
+        // Expanded settings can be empty, and a recorded line has no blanks at its end.
+        let (depth, line) = (self.open.len(), words.join(" ").trim_end().to_owned());
         self.push(at, depth, &line);
         self.commands += 1;
         let name = words.first().cloned().unwrap_or_default();
@@ -304,9 +329,10 @@ impl WayBuilder {
     fn finish(&mut self, at: Duration, success: bool, text: &str) {
         let name = self.open.pop().and_then(|words| words.into_iter().next()).unwrap_or_default();
         let depth = self.open.len() + 1;
-        if !success && name == "prompt" {
-            let timed_out = text.contains("timed out");
-            self.push(at, depth, if timed_out { "no key was pressed" } else { "another key was pressed" });
+        if !success && name == "prompt" && text.starts_with(TIMED_OUT) {
+            self.push(at, depth, "no key was pressed");
+        } else if !success && name == "prompt" && text.starts_with(CANCELED) {
+            self.push(at, depth, "another key was pressed");
         } else if !success && name != "exit" {
             self.push(at, depth, &format!("failed: {text}"));
         } else if !text.is_empty() && name == "choose" {
@@ -329,7 +355,7 @@ impl WayBuilder {
     }
 
     fn innermost(&self) -> String {
-        self.open.last().map(|words| words.join(" ")).unwrap_or_default()
+        self.open.last().map(|words| words.join(" ").trim_end().to_owned()).unwrap_or_default()
     }
 
     fn push(&mut self, at: Duration, depth: usize, text: &str) {
@@ -455,7 +481,7 @@ boots vmlinuz
             builder.add(Duration::ZERO, command("goto again"))
         };
         let rounds = (0..99).position(|_| circle().is_some());
-        assert_eq!(rounds, Some(MAX_CIRCLES + 1));
+        assert_eq!(rounds, Some(MAX_CIRCLES + 2));
         let mut builder = WayBuilder::default();
         let mut counting = |number: usize| {
             builder.add(Duration::ZERO, command(&format!("echo try {number}")));
@@ -483,6 +509,39 @@ boots vmlinuz
         assert_eq!(builder.steps.len(), 1);
         builder.add(Duration::ZERO, command("dhcp"));
         assert!(!builder.exits());
+    }
+
+    #[test]
+    fn a_prompt_fails_for_different_reasons() {
+        let steps = |text: &str| {
+            let mut builder = WayBuilder::default();
+            builder.add(Duration::ZERO, command("prompt"));
+            builder.add(Duration::ZERO, result(text, false));
+            builder.end(Duration::ZERO, RehearsalEnd::Fails).steps.pop().unwrap().text
+        };
+        assert_eq!(steps("Connection timed out (https://ipxe.org/4c0a8)"), "no key was pressed");
+        assert_eq!(steps("Operation canceled (https://ipxe.org/0b8)"), "another key was pressed");
+        assert_eq!(steps("Invalid argument"), "failed: Invalid argument");
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_a_step() {
+        let mut builder = WayBuilder::default();
+        for text in ["a: command", " not found\nb c: command not found\n", ": command not found\n"] {
+            builder.add_printed(Duration::ZERO, text);
+        }
+        builder.add_printed(Duration::ZERO, &format!("{}\nd: command not found\n", "x".repeat(2 * WIDTH)));
+        let way = builder.end(Duration::ZERO, RehearsalEnd::Fails);
+        let record = "a: command not found\nd: command not found\nfails, and returns to the firmware\n";
+        assert_eq!(way.record(), record);
+    }
+
+    #[test]
+    fn a_way_is_as_recorded_after_empty_words() {
+        let mut builder = WayBuilder::default();
+        let end = (0..).find_map(|_| builder.add(Duration::ZERO, command("chain "))).unwrap();
+        let way = builder.end(Duration::ZERO, end);
+        assert_eq!(way.difference(&way.record()), None);
     }
 
     #[test]

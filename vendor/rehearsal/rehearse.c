@@ -4,9 +4,10 @@
  * This object is linked only into the program that `rehearse` runs; no loader has it. It changes nothing in iPXE's
  * source: everything below is an entry in one of iPXE's own tables, in front of iPXE's own entries.
  *
- * - It accepts any image as a kernel or an initrd, and reports what would be booted, where a loader would start it.
+ * - It accepts any image but a damaged script as a kernel or an initrd, and reports what would be booted, where a loader would start it.
  * - It reports the commands that decide about the way of a script, and their results.
- * - It answers prompts and menus with the keys on standard input, and no key reaches anything else.
+ * - It answers prompts and menus with the keys on standard input, as late as a person would, and no key reaches anything
+ *   else.
  * - Time runs faster, and what only waits for a person does not wait.
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
  *
@@ -44,6 +45,9 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 
 /** Microseconds to sleep where no packet has come; real loaders own their processor, and look all the time */
 #define REHEARSE_NAP 200
+
+/** Number of looks that find no key after a command has begun: half a second, in which no person presses one */
+#define REHEARSE_REACTION 2
 
 /** Number of looks for a key after which each one takes a minute */
 #define REHEARSE_PATIENCE 300
@@ -148,7 +152,28 @@ static void rehearse_end ( void ) {
  ******************************************************************************
  */
 
-static int rehearse_probe ( struct image *image __unused ) {
+/** Returns whether a file would be a script but for what stands before or within its first line */
+static int rehearse_is_damaged_script ( struct image *image ) {
+	static const char magic[] = "#!ipxe";
+	const unsigned char *data = image->data;
+	size_t i;
+	unsigned int matched = 0;
+
+	/* Byte order marks, blanks, and the zeros of UTF-16 are what editors leave there */
+	for ( i = 0 ; ( i < image->len ) && ( i < 64 ) && magic[matched] ; i++ ) {
+		if ( ( data[i] <= ' ' ) || ( data[i] >= 0x7f ) )
+			continue;
+		if ( data[i] != ( ( unsigned char ) magic[matched] ) )
+			return 0;
+		matched++;
+	}
+	return ( magic[matched] == 0 );
+}
+
+static int rehearse_probe ( struct image *image ) {
+	/* In UEFI, that is nothing. In BIOS, whatever is nothing else is a network boot program. */
+	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) == 0 ) && rehearse_is_damaged_script ( image ) )
+		return -ENOEXEC;
 	return 0;
 }
 
@@ -337,7 +362,8 @@ static int rehearse_iskey ( void ) {
 	/* Anything else must not swallow a key */
 	if ( ! rehearse_waiting )
 		return 0;
-	if ( ( ! rehearse_is_left_alone ) && ( rehearse_keys_taken < rehearse_keys_read ) ) {
+	if ( ( rehearse_looks >= REHEARSE_REACTION ) && ( ! rehearse_is_left_alone ) &&
+	     ( rehearse_keys_taken < rehearse_keys_read ) ) {
 		if ( rehearse_keys[rehearse_keys_taken] != REHEARSE_LEAVE_ALONE )
 			return 1;
 		rehearse_keys_taken++;

@@ -42,7 +42,7 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
     // Shim looks for its loader beside the file that the header of the answer names; it does not read option 67.
     let in_header = if Utf8Path::new(&offer.loader).file_name() == Some(SHIM) { "dhcp-no-override\n" } else { "" };
     let (first, last) = network.range;
-    let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
+    let addresses = format!("dhcp-authoritative\ndhcp-range={first},{last},5m\n");
     let dns = if offer.dead.dns { "port=0\n".to_owned() } else { format!("address=/#/{ANYWHERE}\n") };
     let own = format!("{}{dns}", foreground(INTERFACE, "leases"));
     let tftp = if offer.dead.tftp { "" } else { TFTP };
@@ -81,7 +81,7 @@ pub(super) fn second(network: &TestNetwork, root_path: Option<&str>) -> String {
     let (first, last, dns) = (host(100), host(119), host(53));
     let root_path = root_path.map(|url| format!("dhcp-option=option:root-path,{url}\n")).unwrap_or_default();
     format!(
-        "dhcp-authoritative\nno-ping\nport=0\ndhcp-range={first},{last},5m\ndhcp-option=option:router,{server}\n\
+        "dhcp-authoritative\nport=0\ndhcp-range={first},{last},5m\ndhcp-option=option:router,{server}\n\
          dhcp-option=option:dns-server,{dns}\n{root_path}{}",
         foreground(SECOND_INTERFACE, "second-leases")
     )
@@ -90,12 +90,14 @@ pub(super) fn second(network: &TestNetwork, root_path: Option<&str>) -> String {
 /// Settings that serve the tree to machines.
 const TFTP: &str = "enable-tftp\ntftp-root=/proc/self/cwd/tftp\n";
 
-/// Returns settings that keep dnsmasq in the foreground, running as the user who started it.
+/// Returns settings that keep dnsmasq in the foreground, running as the user who started it. Nobody else has an address,
+/// so it need not look for three seconds.
 fn foreground(interface: &str, leases: &str) -> String {
     format!(
         "no-daemon\n\
          log-facility=-\n\
          log-dhcp\n\
+         no-ping\n\
          pid-file\n\
          no-hosts\n\
          no-resolv\n\

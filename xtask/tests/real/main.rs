@@ -6,6 +6,7 @@ mod build;
 mod cards;
 mod entries;
 mod http_boot;
+mod lint_claims;
 mod media;
 mod other_cpus;
 mod pins;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             other_cpus::tests(),
             rehearse::tests(),
             rehearsals::tests(),
+            lint_claims::tests(),
             reproduce::tests(),
             http_boot::tests(),
             media::tests(),

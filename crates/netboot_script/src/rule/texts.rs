@@ -10,7 +10,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         severity: Error,
         title: "`#!ipxe` is not the first line",
         why: "iPXE takes a file for a script only if its first bytes are `#!ipxe` and a space or line break. With an \
-              empty line, a blank or a byte order mark before them, it reports \"Exec format error\".",
+              empty line, a blank or a byte order mark before them, it reports \"Exec format error\" on UEFI. On BIOS, \
+              it takes the text for a network boot program and executes it, which usually hangs the machine.",
         remedy: "Make `#!ipxe` the first line, and save the file as UTF-8 without a byte order mark.",
         passing: "#!ipxe\nshell\n",
         failing: "\u{feff}#!ipxe\nshell\n",
@@ -22,7 +23,7 @@ pub(super) const TEXTS: &[RuleText] = &[
         why: "iPXE ends the line at a NUL byte, so the rest of the line is never read. Such bytes come from files in \
               UTF-16, and from downloads that broke off.",
         remedy: "Remove it, or save the file as UTF-8.",
-        passing: "#!ipxe\necho one\n",
+        passing: "#!ipxe\necho one two\n",
         failing: "#!ipxe\necho one\0 two\n",
     },
     RuleText {
@@ -30,7 +31,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         severity: Error,
         title: "The last line ends in a backslash",
         why: "A backslash at the end of a line joins it with the next line. The last line has none, and iPXE refuses \
-              the script with \"Invalid argument\" when it gets there.",
+              the script with \"Invalid argument\" when it gets there. Only a script that this project embeds is not \
+              refused, because line breaks follow it in the loader.",
         remedy: "Finish the command, or remove the backslash.",
         passing: "#!ipxe\nkernel http://192.0.2.1/vmlinuz \\\n  console=ttyS0\nboot\n",
         failing: "#!ipxe\nset a b \\\n",
@@ -213,8 +215,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         why: "iPXE separates words at blanks and tabs of ASCII only, and options begin with the hyphen of ASCII. Text \
               that was copied from a web page or a word processor often has other characters that look the same.",
         remedy: "Type the characters again.",
-        passing: "#!ipxe\nset a b\n",
-        failing: "#!ipxe\nset a\u{a0}b\n",
+        passing: "#!ipxe\nset a b\necho ${a}\n",
+        failing: "#!ipxe\nset a\u{a0}b\necho ${a}\n",
     },
     RuleText {
         id: "unclosed-setting",
@@ -243,8 +245,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         title: "The name of a setting is almost that of another one",
         why: "A setting that nobody has set is empty, without any message.",
         remedy: "Correct the name.",
-        passing: "#!ipxe\necho ${next-server}\n",
-        failing: "#!ipxe\necho ${next-sever}\n",
+        passing: "#!ipxe\ndhcp\necho ${next-server}\n",
+        failing: "#!ipxe\ndhcp\necho ${next-sever}\n",
     },
     RuleText {
         id: "unset-setting",
@@ -271,8 +273,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         title: "A label is there twice",
         why: "`goto` always finds the first one.",
         remedy: "Rename one of them.",
-        passing: "#!ipxe\ngoto a\n:a\nshell\n:b\nshell\n",
-        failing: "#!ipxe\ngoto a\n:a\nshell\n:a\nshell\n",
+        passing: "#!ipxe\ngoto b\n:a\necho first\nexit\n:b\necho second\n",
+        failing: "#!ipxe\ngoto a\n:a\necho first\nexit\n:a\necho second\n",
     },
     RuleText {
         id: "unused-label",
@@ -281,8 +283,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         why: "A label that nothing jumps to is often a misspelt one. If the line before it never goes on, the commands \
               after it never run.",
         remedy: "Remove the label, or jump to it.",
-        passing: "#!ipxe\ndhcp || goto failed\nexit\n:failed\nshell\n",
-        failing: "#!ipxe\ndhcp || shell\nexit\n:failed\nshell\n",
+        passing: "#!ipxe\ndhcp || goto failed\nexit\n:failed\necho failed\nshell\n",
+        failing: "#!ipxe\ndhcp || shell\nexit\n:failed\necho failed\nshell\n",
     },
     RuleText {
         id: "item-without-label",
@@ -370,8 +372,14 @@ pub(super) const TEXTS: &[RuleText] = &[
         why: "iPXE gives a kernel all images that are registered, one after the other, as its initial RAM disk: those \
               of a try that failed, a script that was loaded before, and pictures as well.",
         remedy: "Write `imgfree` before the first `kernel` or `initrd`, and load scripts with `chain --autofree`.",
-        passing: "#!ipxe\nimgfree\nkernel http://192.0.2.1/vmlinuz initrd=a\ninitrd http://192.0.2.1/a\nboot\n",
-        failing: "#!ipxe\nkernel http://192.0.2.1/vmlinuz initrd=a\ninitrd http://192.0.2.1/a\nboot\n",
+        passing: concat!(
+            "#!ipxe\nkernel http://192.0.2.1/vmlinuz initrd=a && initrd http://192.0.2.1/a && boot ||\n",
+            "imgfree\nkernel http://192.0.2.2/vmlinuz initrd=a\ninitrd http://192.0.2.2/a\nboot\n",
+        ),
+        failing: concat!(
+            "#!ipxe\nkernel http://192.0.2.1/vmlinuz initrd=a && initrd http://192.0.2.1/a && boot ||\n",
+            "kernel http://192.0.2.2/vmlinuz initrd=a\ninitrd http://192.0.2.2/a\nboot\n",
+        ),
     },
     RuleText {
         id: "secret-in-script",
