@@ -14,6 +14,7 @@ netboot_fixtures::tests! {
     with sources;
     trusted,
     not_trusted,
+    rehearsed,
 }
 
 const SITES: &str = r#"
@@ -65,6 +66,15 @@ fn authority(real: &Real, name: &str) {
 
 /// Boots `cases` with servers that use the certificate `name`.
 fn boot(real: &Real, name: &str, cases: &[&str]) -> CliOutput {
+    let (certificate, key) = prepared(real, name);
+    real.build(&[]);
+    let mut arguments = vec!["boot-test", "--attempts", "1", "--tls-certificate", &certificate, "--tls-key", &key];
+    arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
+    CliOutput::from(real.command(&arguments).output().unwrap())
+}
+
+/// Writes the configuration of the sites, and returns the certificate `name` of a server, and its key.
+fn prepared(real: &Real, name: &str) -> (String, String) {
     let first = real.project.join("embed-scripts/ca.pem");
     // Another test may have left its own `ca.pem`.
     if !real.project.join("embed-scripts/stranger.pem").exists() {
@@ -77,12 +87,36 @@ fn boot(real: &Real, name: &str, cases: &[&str]) -> CliOutput {
     }
     let loaders = if full() { r#"["ipxe.efi", "ipxe.pxe"]"# } else { r#"["ipxe.efi"]"# };
     real.sites(&SITES.replace("LOADERS", loaders));
-    real.build(&[]);
     let file = |ending: &str| real.project.join(format!("embed-scripts/{name}-server.{ending}")).into_string();
-    let (certificate, key) = (file("pem"), file("key"));
-    let mut arguments = vec!["boot-test", "--attempts", "1", "--tls-certificate", &certificate, "--tls-key", &key];
-    arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
-    CliOutput::from(real.command(&arguments).output().unwrap())
+    (file("pem"), file("key"))
+}
+
+/// A rehearsal trusts what the site's loaders trust.
+fn rehearsed(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    skip::program("nginx")?;
+    skip::program("openssl")?;
+    let run = |name: &str| {
+        let (certificate, key) = prepared(real, name);
+        let script = real.project.join("answer.ipxe");
+        std::fs::write(&script, "#!ipxe\nexit\n").unwrap();
+        let answer = format!("https://192.0.2.2/boot.ipxe={script}");
+        let site = ["rehearse", "--site", "secure", "--loader", "ipxe.efi", "--answer", &answer];
+        let tls = ["--tls-certificate", &certificate, "--tls-key", &key, "--record", "way.txt"];
+        let source = real.sources.ipxe_git();
+        let from = ["--offline", "--ipxe-url", source.as_str()];
+        let mut command = real.command(&[&site[..], &tls, &from, Real::compiled_once()].concat());
+        command.current_dir(&real.project).output().unwrap();
+        std::fs::read_to_string(real.project.join("way.txt")).unwrap()
+    };
+    let way = run("ca");
+    assert!(
+        way.contains("GET https://192.0.2.2/boot.ipxe: 200, ") && way.ends_with("\nreturns to the firmware\n"),
+        "{way}"
+    );
+    let way = run("stranger");
+    assert!(way.contains("failed: Permission denied\n") && !way.contains("GET https:"), "{way}");
+    Ok(())
 }
 
 /// For one platform, or for both.

@@ -37,7 +37,12 @@ impl Linter<'_, '_> {
         }
         if let Some(span) = self.script.dangling {
             let remedy = "finish the command or remove the backslash";
-            self.report(Rule::TrailingBackslash, span, "ends in a backslash, which iPXE refuses", remedy);
+            self.report(
+                Rule::TrailingBackslash,
+                span,
+                "ends in a backslash, which iPXE refuses in a script that it loads",
+                remedy,
+            );
         }
         if let Some(start) = self.script.unclosed {
             let open = &text[start..start + 2];

@@ -28,7 +28,7 @@ pub(super) const TEXTS: &[RuleText] = &[
     },
     RuleText {
         id: "trailing-backslash",
-        severity: Error,
+        severity: Warning,
         title: "The last line ends in a backslash",
         why: "A backslash at the end of a line joins it with the next line. The last line has none, and iPXE refuses \
               the script with \"Invalid argument\" when it gets there. Only a script that this project embeds is not \
