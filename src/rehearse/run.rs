@@ -31,7 +31,7 @@ const LAST: Duration = Duration::from_millis(50);
 /// Time within which dnsmasq starts; a rehearsal begins without it after that.
 const READY: Duration = Duration::from_secs(5);
 /// Maximum size of the console's text and of the servers' log in bytes; the rest is dropped.
-const MAX_EVIDENCE: usize = 1 << 20;
+const MAX_EVIDENCE: usize = 64 << 10;
 /// Number of attempts to start a program whose file another thread's child still holds.
 const ATTEMPTS: u32 = 100;
 
@@ -82,7 +82,7 @@ pub(super) fn run(
         dead: request.fault.map(RehearsalFault::dead_services).unwrap_or_default(),
     };
     let _dhcp = DhcpServer::start(request.tools, network, &offer, folder, &sink)?;
-    let early = await_dnsmasq(&servers);
+    let early = await_dnsmasq(&servers, progress)?;
     let offset = sink.elapsed();
     let (running, input, output) = start(&program, rehearsal, request)?;
     let supervisor = Supervisor {
@@ -100,17 +100,27 @@ pub(super) fn run(
 }
 
 /// Waits until dnsmasq answers, for iPXE's clock does not wait for it, and returns its first messages.
-fn await_dnsmasq(servers: &Receiver<SinkMessage>) -> String {
+fn await_dnsmasq(servers: &Receiver<SinkMessage>, progress: &dyn Progress) -> Result<String, Error> {
     let (started, mut log) = (Instant::now(), String::new());
-    while let Ok(message) = servers.recv_timeout(READY.saturating_sub(started.elapsed())) {
-        let SinkMessage::Log(_, line) = message else { break };
-        log += &format!("{:8.3} {line}\n", 0.0);
-        // It has bound its sockets by then.
-        if line.contains("dnsmasq") && line.contains(": started, version ") {
-            break;
+    while started.elapsed() < READY {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match servers.recv_timeout(POLL) {
+            Ok(SinkMessage::Log(at, line)) => {
+                keep(&mut log, &format!("{:8.3} {line}\n", at.as_secs_f64()));
+                // It has bound its sockets by then.
+                if line.contains("dnsmasq") && line.contains(": started, version ") {
+                    break;
+                }
+            }
+            Ok(SinkMessage::Moment(TimedEvent { what: BootEvent::Gone { program, words }, .. })) => {
+                return Err(Error::ServerGone { program, words });
+            }
+            Ok(SinkMessage::Moment(_)) | Err(_) => {}
         }
     }
-    log
+    Ok(log)
 }
 
 /// Byte after which iPXE goes on after a report.

@@ -28,6 +28,8 @@ const CANCELED: &str = "Operation canceled";
 const NOT_FOUND: &str = ": command not found";
 /// Maximum number of characters of a step.
 const WIDTH: usize = 2000;
+/// Maximum size of all steps in bytes; those that follow are dropped.
+const MAX_SIZE: usize = 1 << 20;
 
 /// Where a way ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -176,6 +178,8 @@ pub struct WayBuilder {
     commands: usize,
     /// Whether the last one was `exit`.
     exits: bool,
+    /// Size of all steps so far in bytes.
+    size: usize,
     /// The ways from one jump to the same jump.
     circles: HashMap<String, Circle>,
     /// Keys that were taken one after the other.
@@ -364,7 +368,10 @@ impl WayBuilder {
             text.truncate(end);
             text.push_str("...");
         }
-        self.steps.push(WayStep { at, depth, text: text.trim_end().to_owned() });
+        self.size += text.len();
+        if self.size <= MAX_SIZE {
+            self.steps.push(WayStep { at, depth, text: text.trim_end().to_owned() });
+        }
     }
 }
 

@@ -4,7 +4,8 @@
  * This object is linked only into the program that `rehearse` runs; no loader has it. It changes nothing in iPXE's
  * source: everything below is an entry in one of iPXE's own tables, in front of iPXE's own entries.
  *
- * - It accepts any image but a damaged script as a kernel or an initrd, and reports what would be booted, where a loader would start it.
+ * - It accepts any image but a damaged script as a kernel or an initrd, and reports what would be booted, where a loader
+ *   would start it.
  * - It reports the commands that decide about the way of a script, and their results.
  * - It answers prompts and menus with the keys on standard input, as late as a person would, and no key reaches anything
  *   else.
