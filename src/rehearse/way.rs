@@ -26,6 +26,8 @@ const TIMED_OUT: &str = "Connection timed out";
 const CANCELED: &str = "Operation canceled";
 /// End of the line that iPXE prints in place of a command that it does not have.
 const NOT_FOUND: &str = ": command not found";
+/// Maximum number of levels that steps are indented by.
+const MAX_INDENTATION: usize = 12;
 /// Maximum number of characters of a step.
 const WIDTH: usize = 2000;
 /// Maximum size of all steps in bytes; those that follow are dropped.
@@ -116,7 +118,7 @@ impl Way {
     pub fn timeline(&self) -> String {
         let mut text = String::new();
         for WayStep { at, depth, text: step } in &self.steps {
-            let _ = writeln!(text, "{:7.2}  {}{step}", at.as_secs_f64(), "  ".repeat(*depth));
+            let _ = writeln!(text, "{:7.2}  {}{step}", at.as_secs_f64(), indentation(*depth));
         }
         let _ = writeln!(text, "         {}", self.end);
         text
@@ -128,7 +130,7 @@ impl Way {
     pub fn record(&self) -> String {
         let mut text = String::new();
         for WayStep { depth, text: step, .. } in &self.steps {
-            let _ = writeln!(text, "{}{}", "  ".repeat(*depth), without_number(step));
+            let _ = writeln!(text, "{}{}", indentation(*depth), without_number(step));
         }
         let _ = writeln!(text, "{}", self.end);
         text
@@ -147,6 +149,11 @@ impl Way {
         let diff = TextDiff::from_lines(&wanted, &found);
         Some(diff.unified_diff().context_radius(2).missing_newline_hint(false).to_string())
     }
+}
+
+/// Returns the blanks before a step.
+fn indentation(depth: usize) -> String {
+    "  ".repeat(depth.min(MAX_INDENTATION))
 }
 
 /// Returns `text` without the address of iPXE's page about an error.
@@ -323,7 +330,10 @@ impl WayBuilder {
         let here = Circle { start: self.steps.len(), ..Circle::default() };
         let Circle { start, way, times } = self.circles.entry(line.to_owned()).or_insert(here);
         let mut hasher = DefaultHasher::new();
-        self.steps[*start..].iter().for_each(|step| (step.depth, without_number(&step.text)).hash(&mut hasher));
+        // A script that loads itself gets deeper with each round.
+        let depth = self.steps.get(*start).map_or(0, |step| step.depth);
+        let round = self.steps[*start..].iter();
+        round.for_each(|step| (step.depth.saturating_sub(depth), without_number(&step.text)).hash(&mut hasher));
         let found = hasher.finish();
         *times = if *way == found { *times + 1 } else { 0 };
         (*start, *way) = (self.steps.len(), found);
@@ -489,6 +499,9 @@ boots vmlinuz
         };
         let rounds = (0..99).position(|_| circle().is_some());
         assert_eq!(rounds, Some(MAX_CIRCLES + 2));
+        let mut builder = WayBuilder::default();
+        let deeper = (0..99).position(|_| builder.add(Duration::ZERO, command("chain a")).is_some());
+        assert_eq!(deeper, Some(MAX_CIRCLES + 2));
         let mut builder = WayBuilder::default();
         let mut counting = |number: usize| {
             builder.add(Duration::ZERO, command(&format!("echo try {number}")));

@@ -324,7 +324,7 @@ const PUBLISHED: &[Published] = &[
             options: "",
             loaded: false,
             failing: &["goto failsafe", "failed: No such file or directory", "!echo *", FAILS],
-            passing: &["goto failsafe", "echo Falling through", "exit 1", FAILS],
+            passing: &["goto failsafe", "echo Falling through", "exit 1", RETURNS],
         },
     },
     Published {
@@ -336,7 +336,7 @@ const PUBLISHED: &[Published] = &[
             options: "",
             loaded: false,
             failing: &["failsafe:: command not found", "!echo *", FAILS],
-            passing: &["echo Falling through", "exit 1", FAILS],
+            passing: &["echo Falling through", "exit 1", RETURNS],
         },
     },
     // `etc/ipxe/default.ipxe` of the same project.
