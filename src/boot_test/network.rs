@@ -101,10 +101,10 @@ impl Default for TestNetwork {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// There is no address for machines.
-    #[error("`ranges` is empty, and the machine of a boot test wants an address")]
+    #[error("`ranges` is empty, and a machine under test needs an address")]
     NoRange,
     /// There is no free address for the second web server.
-    #[error("all addresses of {0} are taken, and a boot test wants one for its second web server")]
+    #[error("all addresses of {0} are taken, and a test needs one for its second web server")]
     Full(Ipv4Net),
 }
 

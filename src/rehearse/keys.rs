@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Byte that leaves the command in progress alone; see `vendor/rehearsal/rehearse.c`.
-const LEAVE_ALONE: u8 = 0x1e;
+const LEAVE_ALONE: u8 = 0xfe;
+/// Byte that ends an escape sequence, so that the next key is no part of it.
+const PAUSE: u8 = 0xfd;
 
 /// Names of keys, and the bytes that a terminal sends for them.
 const NAMED: [(&str, &[u8]); 24] = [
@@ -18,7 +20,7 @@ const NAMED: [(&str, &[u8]); 24] = [
     ("page-down", b"\x1b[6~"),
     ("delete", b"\x1b[3~"),
     ("enter", b"\r"),
-    ("esc", b"\x1b"),
+    ("esc", &[0x1b, PAUSE]),
     ("tab", b"\t"),
     ("space", b" "),
     ("backspace", b"\x08"),
@@ -49,6 +51,12 @@ impl PressedKeys {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Returns the number of bytes that iPXE reports when it takes them.
+    #[must_use]
+    pub fn reported(&self) -> usize {
+        self.bytes.iter().filter(|byte| **byte < PAUSE).count()
     }
 }
 
@@ -102,6 +110,7 @@ pub fn names_of(mut bytes: &[u8]) -> Vec<String> {
         let known = NAMED.iter().filter(|(_, sequence)| bytes.starts_with(sequence));
         let (name, length) = match known.max_by_key(|(_, sequence)| sequence.len()) {
             Some((name, sequence)) => ((*name).to_owned(), sequence.len()),
+            None if *first == 0x1b => ("esc".to_owned(), 1),
             None if (1..=26).contains(first) => (format!("ctrl-{}", char::from(first + b'a' - 1)), 1),
             None => (char::from(*first).to_string(), 1),
         };
@@ -119,7 +128,7 @@ mod tests {
     fn keys_are_named_as_people_name_them() {
         let bytes = |text: &str| text.parse::<PressedKeys>().map(|keys| keys.bytes);
         assert_eq!(bytes("down enter").unwrap(), b"\x1b[B\r");
-        assert_eq!(bytes(" wait  x ctrl-c type:secret ").unwrap(), b"\x1ex\x03secret");
+        assert_eq!(bytes(" wait  x ctrl-c type:secret ").unwrap(), b"\xfex\x03secret");
         assert_eq!(bytes("").unwrap(), b"");
         for wrong in ["entr", "ctrl-", "ctrl-C", "type:", "é", "ctrl-ab"] {
             let error = bytes(wrong).unwrap_err();

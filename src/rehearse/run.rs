@@ -30,6 +30,8 @@ const SETTLED: Duration = Duration::from_millis(5);
 const LAST: Duration = Duration::from_millis(50);
 /// Time within which dnsmasq starts; a rehearsal begins without it after that.
 const READY: Duration = Duration::from_secs(5);
+/// Time within which dnsmasq has logged a transfer that is over.
+const TFTP_LOG: Duration = Duration::from_millis(500);
 /// Maximum size of the console's text and of the servers' log in bytes; the rest is dropped.
 const MAX_EVIDENCE: usize = 64 << 10;
 /// Number of attempts to start a program whose file another thread's child still holds.
@@ -48,6 +50,8 @@ pub struct Rehearsed {
     pub elapsed: Duration,
     /// Processor time of iPXE.
     pub processor: Duration,
+    /// Number of keys that iPXE has taken, in bytes.
+    pub keys_taken: usize,
 }
 
 /// Rehearses in a network of its own, which this thread stays in, and in the empty folder `folder`.
@@ -64,7 +68,7 @@ pub(super) fn run(
 ) -> Result<Rehearsed, Error> {
     let started = Instant::now();
     let Rehearsal { network, loader, site, script, .. } = rehearsal;
-    let served = ServedPages::new(rehearsal, request.tree, request.answers, request.fault)?;
+    let served = ServedPages::new(rehearsal, request.tree, request.answers, request.fault);
     namespace.network((&request.tools.ip, folder), network, (&served.addresses, false), progress)?;
     fs::symlink(tftp, &folder.join(SERVED))?;
     let program = folder.join("ipxe");
@@ -95,6 +99,7 @@ pub(super) fn run(
         console: String::new(),
         log: early,
         processor: Duration::ZERO,
+        keys_taken: 0,
     };
     supervisor.run(&output, request.deadline, progress, started)
 }
@@ -124,7 +129,7 @@ fn await_dnsmasq(servers: &Receiver<SinkMessage>, progress: &dyn Progress) -> Re
 }
 
 /// Byte after which iPXE goes on after a report.
-const ACK: u8 = 0x06;
+const ACK: u8 = 0xff;
 
 /// Starts iPXE, and returns its standard input and the parts of its output as they arrive.
 fn start(
@@ -194,6 +199,7 @@ struct Supervisor {
     console: String,
     log: String,
     processor: Duration,
+    keys_taken: usize,
 }
 
 impl Supervisor {
@@ -227,8 +233,8 @@ impl Supervisor {
         };
         self.drain(SETTLED)?;
         let at = self.now();
-        let Self { way, console, log, processor, .. } = self;
-        Ok(Rehearsed { way: way.end(at, end), console, log, elapsed: started.elapsed(), processor })
+        let Self { way, console, log, processor, keys_taken, .. } = self;
+        Ok(Rehearsed { way: way.end(at, end), console, log, elapsed: started.elapsed(), processor, keys_taken })
     }
 
     fn now(&self) -> Duration {
@@ -245,9 +251,10 @@ impl Supervisor {
                 }
                 OutputPart::Event(event) => {
                     let is_fast = matches!(event, ProgramEvent::Key(_) | ProgramEvent::Waiting);
-                    if self.way.asks_servers() && !is_fast {
-                        self.drain(SETTLED)?;
+                    if !is_fast {
+                        self.hear_servers()?;
                     }
+                    self.keys_taken += usize::from(matches!(event, ProgramEvent::Key(_)));
                     let at = self.now();
                     if let Some(end) = self.way.add(at, event) {
                         return Ok(Some(end));
@@ -258,6 +265,20 @@ impl Supervisor {
             }
         }
         Ok(None)
+    }
+
+    /// Takes what servers have to say about the command in progress, before the next event of iPXE.
+    fn hear_servers(&mut self) -> Result<(), Error> {
+        // What a web server does is reported before iPXE hears of it.
+        self.drain(Duration::ZERO)?;
+        if self.way.asks_servers() {
+            self.drain(SETTLED)?;
+        }
+        let waiting = Instant::now();
+        while self.way.awaits_tftp() && waiting.elapsed() < TFTP_LOG {
+            self.drain(SETTLED)?;
+        }
+        Ok(())
     }
 
     /// Takes what servers have reported, until they are silent for a time of `patience`.

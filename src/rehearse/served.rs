@@ -53,9 +53,7 @@ impl FromStr for GivenAnswer {
             "wanted an address, `=` and what is answered, as in `http://192.0.2.10/menu.ipxe=menu.ipxe`";
         // A query has signs of equality as well.
         let (url, answer) = text.rsplit_once('=').ok_or(WANTED)?;
-        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len()) {
-            return Err("wanted an address that begins with http:// or https://, before the last `=`".into());
-        }
+        check_url(url)?;
         let source = match answer {
             "" => return Err("wanted a file, a folder, stand-in, 404, slow or reset after the last `=`".into()),
             "stand-in" => AnswerSource::StandIn,
@@ -67,6 +65,21 @@ impl FromStr for GivenAnswer {
         let has_path = url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
         let url = if has_path { url.to_owned() } else { format!("{url}/") };
         Ok(Self { url, source })
+    }
+}
+
+/// Checks whether a web server of a rehearsal can have `url`.
+fn check_url(url: &str) -> Result<(), String> {
+    let wanted = "an address as in http://192.0.2.10/menu.ipxe, before the last `=`";
+    let parsed = url::Url::parse(url).ok().filter(|parsed| ["http", "https"].contains(&parsed.scheme()));
+    let parsed = parsed.filter(|parsed| parsed.port() != Some(0)).ok_or_else(|| format!("wanted {wanted}"))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("found a name or a password, which no server asks for here; leave it out".into());
+    }
+    match parsed.host() {
+        Some(url::Host::Ipv6(_)) => Err("found an IPv6 address, and rehearsals have IPv4 only".into()),
+        Some(_) => Ok(()),
+        None => Err(format!("wanted {wanted}")),
     }
 }
 
@@ -123,16 +136,13 @@ pub struct ServedPages {
 
 impl ServedPages {
     /// Returns what servers have in `rehearsal`.
-    ///
-    /// # Errors
-    ///
-    /// [`fs::Error`] if a file that was given cannot be read.
+    #[must_use]
     pub fn new(
         rehearsal: &Rehearsal<'_>,
         tree: &ServedTree,
         given: &[GivenAnswer],
         fault: Option<RehearsalFault>,
-    ) -> Result<Self, fs::Error> {
+    ) -> Self {
         let network = &rehearsal.network;
         let mut filler = Filler { network, pages: Pages::default(), urls: Vec::new() };
         filler.add_stand_ins();
@@ -143,7 +153,7 @@ impl ServedPages {
             filler.put(&format!("{}/{path}", network.tree), Arc::clone(content));
         }
         for answer in given {
-            filler.add_given(answer)?;
+            filler.add_given(answer);
         }
         // Whatever the script asks for, a server is there to say that it does not have it.
         filler
@@ -165,7 +175,7 @@ impl ServedPages {
         addresses.dedup();
         tls_ports.sort_unstable();
         tls_ports.dedup();
-        Ok(Self { pages, servers, tls_ports, addresses })
+        Self { pages, servers, tls_ports, addresses }
     }
 }
 
@@ -215,18 +225,12 @@ impl Filler<'_> {
         }
     }
 
-    fn add_given(&mut self, GivenAnswer { url, source }: &GivenAnswer) -> Result<(), fs::Error> {
+    fn add_given(&mut self, GivenAnswer { url, source }: &GivenAnswer) {
         match source {
-            AnswerSource::Path(folder) if url.ends_with('/') => {
+            AnswerSource::Path(path) => {
                 let (_, url) = located(url, self.network);
-                // Opened now, so that a folder that is not there is no surprise later.
-                fs::entries(folder)?;
                 self.urls.push(url.clone());
-                self.pages.put_folder(url, folder.clone());
-            }
-            AnswerSource::Path(file) => {
-                let content = fs::read(file)?;
-                self.put(url, content.into());
+                self.pages.put_path(url, path.clone());
             }
             AnswerSource::StandIn => self.put_stand_in(url),
             AnswerSource::Manner(manner) => {
@@ -235,7 +239,6 @@ impl Filler<'_> {
                 self.pages.set_manner(Some(&url), *manner);
             }
         }
-        Ok(())
     }
 }
 
@@ -257,8 +260,13 @@ mod tests {
         assert_eq!(given("http://a/b?c=d=404").unwrap(), (url(), AnswerSource::Manner(Manner::NotFound)));
         assert_eq!(given("http://a=www").unwrap(), ("http://a/".into(), AnswerSource::Path("www".into())));
         assert_eq!(given("https://a/=stand-in").unwrap(), ("https://a/".into(), AnswerSource::StandIn));
-        for wrong in ["http://a/b", "http://a/b=", "ftp://a/b=x", "http://=x", "=x", ""] {
+        for wrong in
+            ["http://a/b", "http://a/b=", "ftp://a/b=x", "http://=x", "http://a:99999/=x", "http://a:b/=x", "=x", ""]
+        {
             assert!(given(wrong).unwrap_err().starts_with("wanted "), "{wrong}");
+        }
+        for found in ["http://u:p@a/b=x", "http://[::1]/b=x"] {
+            assert!(given(found).unwrap_err().starts_with("found "), "{found}");
         }
     }
 }

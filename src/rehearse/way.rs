@@ -29,9 +29,30 @@ const NOT_FOUND: &str = ": command not found";
 /// Maximum number of levels that steps are indented by.
 const MAX_INDENTATION: usize = 12;
 /// Maximum number of characters of a step.
-const WIDTH: usize = 2000;
-/// Maximum size of all steps in bytes; those that follow are dropped.
+const WIDTH: usize = 16 << 10;
+/// Maximum size of all steps in bytes; a script that goes on is ended.
 const MAX_SIZE: usize = 1 << 20;
+/// Commands that are steps only if they fail: they lead nowhere.
+const QUIET: [&str; 9] = ["clear", "ifclose", "iflinkwait", "imgargs", "imgfree", "inc", "iseq", "isset", "set"];
+/// Those of them whose failure is an answer.
+const CONDITIONS: [&str; 2] = ["iseq", "isset"];
+/// Commands that may fetch a file.
+const FETCHING: [&str; 8] = ["chain", "imgfetch", "imgselect", "imgverify", "initrd", "kernel", "module", "shim"];
+/// Other commands that ask servers.
+const ASKING: [&str; 12] = [
+    "autoboot",
+    "boot",
+    "dhcp",
+    "ifconf",
+    "ifopen",
+    "imgexec",
+    "imgextract",
+    "imgtrust",
+    "nslookup",
+    "ntp",
+    "ping",
+    "sanhook",
+];
 
 /// Where a way ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +78,8 @@ pub enum RehearsalEnd {
     Circles(String),
     /// The script has run as many commands as a rehearsal may have.
     TooManyCommands,
+    /// The way is as large as a rehearsal's may be.
+    TooLarge,
     /// The rehearsal took longer than this number of seconds.
     TooLong(u64),
     /// iPXE itself has crashed, in this way.
@@ -85,6 +108,7 @@ impl fmt::Display for RehearsalEnd {
             Self::Waits(command) => write!(f, "waits for a key without end: {}", single_line(command)),
             Self::Circles(command) => write!(f, "goes round in circles: {}", single_line(command)),
             Self::TooManyCommands => write!(f, "does not end within {}", count(MAX_COMMANDS, "command")),
+            Self::TooLarge => write!(f, "does not end within {} KiB of steps", MAX_SIZE >> 10),
             Self::TooLong(seconds) => write!(f, "does not end within {seconds} s"),
             Self::Crashes(how) => write!(f, "crashes iPXE: {}", single_line(how)),
         }
@@ -167,12 +191,30 @@ fn without_number(text: &str) -> &str {
 /// A way from one jump to the same jump.
 #[derive(Default)]
 struct Circle {
-    /// Number of steps at the last jump.
+    /// Length of the trail at the last jump.
     start: usize,
-    /// Hash of the steps up to that.
+    /// Hash of the trail up to that.
     way: u64,
     /// How often the way before it was the same.
     times: usize,
+}
+
+/// A command in progress.
+struct OpenCommand {
+    words: Vec<String>,
+    /// Whether a server has had something to say about it.
+    is_served: bool,
+}
+
+impl OpenCommand {
+    fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// Returns the command as a line. Expanded settings can be empty, and a recorded line has no blanks at its end.
+    fn line(&self) -> String {
+        self.words.join(" ").trim_end().to_owned()
+    }
 }
 
 /// Makes a way of what happens.
@@ -180,11 +222,15 @@ struct Circle {
 pub struct WayBuilder {
     steps: Vec<WayStep>,
     /// Commands in progress.
-    open: Vec<Vec<String>>,
+    open: Vec<OpenCommand>,
     /// Number of commands so far.
     commands: usize,
-    /// Whether the last one was `exit`.
+    /// Whether the last one was an `exit` of the script that the loader has embedded.
     exits: bool,
+    /// The condition that has failed last, and the error; nothing if another command has followed.
+    unmet: Option<(String, String)>,
+    /// Depths and hashes of all steps and quiet commands so far.
+    trail: Vec<(usize, u64)>,
     /// Size of all steps so far in bytes.
     size: usize,
     /// The ways from one jump to the same jump.
@@ -204,6 +250,10 @@ impl WayBuilder {
     #[must_use]
     pub fn end(mut self, at: Duration, end: RehearsalEnd) -> Way {
         self.settle(at);
+        if let Some((line, text)) = self.unmet.take().filter(|_| end == RehearsalEnd::Fails) {
+            self.push(at, self.open.len(), &line);
+            self.push(at, self.open.len() + 1, &format!("failed: {text}"));
+        }
         Way { steps: self.steps, end }
     }
 
@@ -217,24 +267,19 @@ impl WayBuilder {
     /// Returns whether a server may have something to say about the innermost command.
     #[must_use]
     pub fn asks_servers(&self) -> bool {
-        const ASKING: [&str; 15] = [
-            "autoboot",
-            "boot",
-            "chain",
-            "dhcp",
-            "ifconf",
-            "imgexec",
-            "imgfetch",
-            "imgload",
-            "imgselect",
-            "imgverify",
-            "initrd",
-            "kernel",
-            "module",
-            "nslookup",
-            "shim",
-        ];
-        self.open.last().and_then(|words| words.first()).is_some_and(|name| ASKING.contains(&name.as_str()))
+        let name = self.open.last().map_or("", OpenCommand::name);
+        FETCHING.contains(&name) || ASKING.contains(&name)
+    }
+
+    /// Returns whether the innermost command may have asked a TFTP server, which reports that late, and none has reported
+    /// anything.
+    #[must_use]
+    pub fn awaits_tftp(&self) -> bool {
+        let Some(command) = self.open.last().filter(|command| !command.is_served) else { return false };
+        let mut words = command.words.iter().skip(1);
+        // A relative address belongs to the server of the script.
+        let may_ask = words.clone().any(|word| word.starts_with("tftp:")) || !words.any(|word| word.contains("://"));
+        may_ask && command.words.len() > 1 && FETCHING.contains(&command.name())
     }
 
     /// Adds what iPXE reports. Returns the end of the way if that is it.
@@ -281,19 +326,20 @@ impl WayBuilder {
 
     /// Adds what a server reports.
     pub fn add_of_server(&mut self, message: &SinkMessage) {
-        let depth = self.open.len();
         match message {
             SinkMessage::Moment(TimedEvent { at, what, line }) => match what {
                 BootEvent::Leased(address) => self.lease = Some((*at, format!("DHCP: address {address}"))),
                 BootEvent::Asked(request) => {
-                    let answer =
-                        line.as_deref().and_then(|line| line.rsplit_once(": ")).map_or("", |(_, answer)| answer);
+                    let line = line.as_deref().unwrap_or_default();
+                    let (asked, answer) = line.rsplit_once(": ").unwrap_or_default();
+                    let method =
+                        asked.strip_suffix(&request.url).and_then(|asked| asked.split_ascii_whitespace().last());
                     let answer = if request.status == 404 { "404" } else { answer };
-                    self.push(*at, depth, &format!("GET {}: {answer}", request.url));
+                    self.push_of_server(*at, &format!("{} {}: {answer}", method.unwrap_or("GET"), request.url));
                 }
-                BootEvent::Sent(path) => self.push(*at, depth, &format!("TFTP {path}: sent")),
-                BootEvent::NotInTree(path) => self.push(*at, depth, &format!("TFTP {path}: not found")),
-                BootEvent::Refused(text) => self.push(*at, depth, &format!("TFTP: {text}")),
+                BootEvent::Sent(path) => self.push_of_server(*at, &format!("TFTP {path}: sent")),
+                BootEvent::NotInTree(path) => self.push_of_server(*at, &format!("TFTP {path}: not found")),
+                BootEvent::Refused(text) => self.push_of_server(*at, &format!("TFTP: {text}")),
                 BootEvent::ConsoleOutput(_) | BootEvent::Stopped(_) | BootEvent::Gone { .. } => {}
             },
             SinkMessage::Log(_, line) => {
@@ -304,14 +350,26 @@ impl WayBuilder {
         }
     }
 
+    fn push_of_server(&mut self, at: Duration, text: &str) {
+        self.settle(at);
+        if let Some(command) = self.open.last_mut() {
+            command.is_served = true;
+        }
+        self.push(at, self.open.len(), text);
+    }
+
     fn begin(&mut self, at: Duration, words: Vec<String>) -> Option<RehearsalEnd> {
-        // Expanded settings can be empty, and a recorded line has no blanks at its end.
-        let (depth, line) = (self.open.len(), words.join(" ").trim_end().to_owned());
-        self.push(at, depth, &line);
+        let command = OpenCommand { words, is_served: false };
+        let (depth, line, name) = (self.open.len(), command.line(), command.name().to_owned());
+        if QUIET.contains(&name.as_str()) {
+            self.trail(depth, &line);
+        } else {
+            self.push(at, depth, &line);
+        }
         self.commands += 1;
-        let name = words.first().cloned().unwrap_or_default();
-        self.exits = name == "exit";
-        self.open.push(words);
+        self.exits = name == "exit" && depth == 0;
+        self.unmet = None;
+        self.open.push(command);
         if matches!(name.as_str(), "goto" | "chain") && self.circle(&line) > MAX_CIRCLES {
             return Some(RehearsalEnd::Circles(line));
         }
@@ -321,39 +379,54 @@ impl WayBuilder {
             "poweroff" => Some(RehearsalEnd::PowersOff),
             "sanboot" => Some(RehearsalEnd::Disk(line)),
             _ if self.commands >= MAX_COMMANDS => Some(RehearsalEnd::TooManyCommands),
+            _ if self.size > MAX_SIZE => Some(RehearsalEnd::TooLarge),
             _ => None,
         }
     }
 
     /// Returns how often the script has taken the same way back to the jump `line`, which is the last step.
     fn circle(&mut self, line: &str) -> usize {
-        let here = Circle { start: self.steps.len(), ..Circle::default() };
+        let here = Circle { start: self.trail.len(), ..Circle::default() };
         let Circle { start, way, times } = self.circles.entry(line.to_owned()).or_insert(here);
         let mut hasher = DefaultHasher::new();
         // A script that loads itself gets deeper with each round.
-        let depth = self.steps.get(*start).map_or(0, |step| step.depth);
-        let round = self.steps[*start..].iter();
-        round.for_each(|step| (step.depth.saturating_sub(depth), without_number(&step.text)).hash(&mut hasher));
+        let round = &self.trail[*start..];
+        let outer = round.first().map_or(0, |(depth, _)| *depth);
+        for (depth, step) in round {
+            (depth.saturating_sub(outer), step).hash(&mut hasher);
+        }
         let found = hasher.finish();
         *times = if *way == found { *times + 1 } else { 0 };
-        (*start, *way) = (self.steps.len(), found);
+        (*start, *way) = (self.trail.len(), found);
         *times
     }
 
     fn finish(&mut self, at: Duration, success: bool, text: &str) {
-        let name = self.open.pop().and_then(|words| words.into_iter().next()).unwrap_or_default();
-        let depth = self.open.len() + 1;
-        if !success && name == "prompt" && text.starts_with(TIMED_OUT) {
-            self.push(at, depth, "no key was pressed");
+        let Some(command) = self.open.pop() else { return };
+        let (depth, name) = (self.open.len(), command.name());
+        if !success && CONDITIONS.contains(&name) {
+            self.unmet = Some((command.line(), text.to_owned()));
+        } else if !success && name == "prompt" && text.starts_with(TIMED_OUT) {
+            self.push(at, depth + 1, "no key was pressed");
         } else if !success && name == "prompt" && text.starts_with(CANCELED) {
-            self.push(at, depth, "another key was pressed");
+            self.push(at, depth + 1, "another key was pressed");
         } else if !success && name != "exit" {
-            self.push(at, depth, &format!("failed: {text}"));
+            if QUIET.contains(&name) {
+                self.push(at, depth, &command.line());
+            }
+            self.push(at, depth + 1, &format!("failed: {text}"));
         } else if !text.is_empty() && name == "choose" {
-            self.push(at, depth, &format!("chosen: {text}"));
+            self.push(at, depth + 1, &format!("chosen: {text}"));
         } else if !text.is_empty() && name == "read" {
-            self.push(at, depth, &format!("typed: {text}"));
+            self.push(at, depth + 1, &format!("typed: {text}"));
         }
+    }
+
+    /// Adds `text` to what distinguishes one round of a circle from the next.
+    fn trail(&mut self, depth: usize, text: &str) {
+        let mut hasher = DefaultHasher::new();
+        without_number(text).hash(&mut hasher);
+        self.trail.push((depth, hasher.finish()));
     }
 
     /// Adds what was complete before the next event.
@@ -369,10 +442,11 @@ impl WayBuilder {
     }
 
     fn innermost(&self) -> String {
-        self.open.last().map(|words| words.join(" ").trim_end().to_owned()).unwrap_or_default()
+        self.open.last().map(OpenCommand::line).unwrap_or_default()
     }
 
     fn push(&mut self, at: Duration, depth: usize, text: &str) {
+        self.trail(depth, text);
         let mut text = single_line(&without_credentials_in(text));
         if let Some((end, _)) = text.char_indices().nth(WIDTH) {
             text.truncate(end);
@@ -509,6 +583,17 @@ boots vmlinuz
         };
         assert!((0..99).all(|number| counting(number).is_none()), "what changes may come to an end");
         let mut builder = WayBuilder::default();
+        let mut counting_silently = |number: usize| {
+            builder.add(Duration::ZERO, command(&format!("iseq {number} 99")));
+            builder.add(Duration::ZERO, result("", false));
+            builder.add(Duration::ZERO, command("goto again"))
+        };
+        assert!((0..99).all(|number| counting_silently(number).is_none()));
+        let mut builder = WayBuilder::default();
+        let line = format!("echo {}", "x".repeat(WIDTH - 9));
+        let end = (0..99).find_map(|_| builder.add(Duration::ZERO, command(&line)));
+        assert_eq!(end, Some(RehearsalEnd::TooLarge));
+        let mut builder = WayBuilder::default();
         let end = (0..).find_map(|number| {
             builder.add(Duration::ZERO, ProgramEvent::Key(b'x'));
             builder.add(Duration::ZERO, command(&format!("goto {number}")))
@@ -518,6 +603,38 @@ boots vmlinuz
         builder.add(Duration::ZERO, command("prompt"));
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Waiting), None);
         assert_eq!(builder.add(Duration::ZERO, ProgramEvent::Forever), Some(RehearsalEnd::Waits("prompt".into())));
+    }
+
+    #[test]
+    fn quiet_commands_are_steps_if_they_fail() {
+        let mut builder = WayBuilder::default();
+        for (line, success) in [("set a b", true), ("iseq b c", false), ("imgfree x", false), ("isset x", false)] {
+            builder.add(Duration::ZERO, command(line));
+            builder.add(Duration::ZERO, result(if success { "" } else { "why" }, success));
+        }
+        let record = |builder: WayBuilder, end| builder.end(Duration::ZERO, end).record();
+        let wanted = "imgfree x\n  failed: why\nisset x\n  failed: why\nfails, and returns to the firmware\n";
+        assert_eq!(record(builder, RehearsalEnd::Fails), wanted);
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("iseq b c"));
+        builder.add(Duration::ZERO, result("why", false));
+        builder.add(Duration::ZERO, command("exit"));
+        assert_eq!(record(builder, RehearsalEnd::Returns), "exit\nreturns to the firmware\n");
+    }
+
+    #[test]
+    fn tftp_is_waited_for_where_it_may_be_asked() {
+        let awaits = |line: &str| {
+            let mut builder = WayBuilder::default();
+            builder.add(Duration::ZERO, command(line));
+            builder.awaits_tftp()
+        };
+        assert!(awaits("chain pxelinux.0") && awaits("imgfetch --name x tftp://192.0.2.1/x"));
+        assert!(!awaits("chain") && !awaits("kernel http://192.0.2.1/k a=b") && !awaits("echo tftp://a"));
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("chain pxelinux.0"));
+        builder.add_of_server(&moment(BootEvent::Sent("pxelinux.0".into()), ""));
+        assert!(!builder.awaits_tftp());
     }
 
     #[test]

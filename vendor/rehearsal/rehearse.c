@@ -13,7 +13,7 @@
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
  *
  * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
- * iPXE goes on when the byte ACK (0x06) has arrived on standard input, so what servers report meanwhile belongs to the
+ * iPXE goes on when the byte 0xff has arrived on standard input, so what servers report meanwhile belongs to the
  * command before. All other bytes on standard input are keys.
  */
 
@@ -69,7 +69,7 @@ static volatile struct rehearse_stamp rehearse_stamp = {
 	"rehearsal:pform", "linux", "rehearsal:barch", "linux",
 };
 
-/** Number of commands in progress that wait for a person */
+/** Whether the command in progress waits for a person */
 static unsigned int rehearse_waiting;
 
 /** Number of looks for a key in the command in progress that found none */
@@ -79,19 +79,22 @@ static unsigned int rehearse_looks;
 static int rehearse_is_left_alone;
 
 /** Keys that were read, and not yet taken */
-static char rehearse_keys[4096];
+static unsigned char rehearse_keys[8192];
 
 /** Number of keys that were read, and that were taken */
 static unsigned int rehearse_keys_read;
 static unsigned int rehearse_keys_taken;
 
-/** Byte on standard input after which iPXE goes on */
-#define REHEARSE_ACK 0x06
+/** Byte on standard input after which iPXE goes on; no key has it */
+#define REHEARSE_ACK 0xff
 
 /** Byte on standard input that leaves the command in progress alone */
-#define REHEARSE_LEAVE_ALONE 0x1e
+#define REHEARSE_LEAVE_ALONE 0xfe
 
-/** Number of commands in progress that configure a network */
+/** Byte on standard input for a quarter of a second without a key, which ends an escape sequence */
+#define REHEARSE_PAUSE 0xfd
+
+/** Whether the command in progress configures a network */
 static unsigned int rehearse_configuring;
 
 /** Microseconds that have passed for iPXE */
@@ -136,7 +139,7 @@ static void rehearse_field ( const char *separator, const char *text ) {
 }
 
 static void rehearse_end ( void ) {
-	char byte;
+	unsigned char byte;
 
 	rehearse_write ( "\n", 1 );
 	while ( ( linux_read ( 0, &byte, 1 ) == 1 ) && ( byte != REHEARSE_ACK ) ) {
@@ -225,7 +228,7 @@ static const char *rehearse_waits[] = {
 };
 
 /** Commands that configure a network */
-static const char *rehearse_configures[] = { "autoboot", "dhcp", "ifconf", "ifopen" };
+static const char *rehearse_configures[] = { "dhcp", "ifconf", "ifopen" };
 
 static int rehearse_is_among ( const char *name, const char **names, unsigned int count ) {
 	while ( count-- ) {
@@ -274,6 +277,8 @@ static int rehearse_exec ( int argc, char **argv ) {
 	char *value = NULL;
 	int waits = REHEARSE_IS_AMONG ( argv[0], rehearse_waits );
 	int configures = REHEARSE_IS_AMONG ( argv[0], rehearse_configures );
+	unsigned int outer_waiting = rehearse_waiting;
+	unsigned int outer_configuring = rehearse_configuring;
 	int rc = -ENOEXEC;
 	int i;
 
@@ -282,8 +287,8 @@ static int rehearse_exec ( int argc, char **argv ) {
 		rehearse_field ( "\x1f", argv[i] );
 	rehearse_end();
 
-	rehearse_waiting += waits;
-	rehearse_configuring += configures;
+	rehearse_waiting = waits;
+	rehearse_configuring = configures;
 	rehearse_looks = 0;
 	rehearse_is_left_alone = 0;
 	if ( strcmp ( argv[0], "shim" ) == 0 ) {
@@ -299,8 +304,8 @@ static int rehearse_exec ( int argc, char **argv ) {
 	printf ( "%s: command not found\n", argv[0] );
 
  done:
-	rehearse_waiting -= waits;
-	rehearse_configuring -= configures;
+	rehearse_waiting = outer_waiting;
+	rehearse_configuring = outer_configuring;
 	if ( waits && ( argc > 1 ) && ( rc == 0 ) )
 		value = rehearse_value ( argv[argc - 1] );
 	snprintf ( result, sizeof ( result ), "%d", rc );
@@ -320,21 +325,29 @@ REHEARSE ( autoboot );
 REHEARSE ( boot );
 REHEARSE ( chain );
 REHEARSE ( choose );
+REHEARSE ( clear );
 REHEARSE ( config );
 REHEARSE ( dhcp );
 REHEARSE ( echo );
 REHEARSE ( exit );
 REHEARSE ( goto );
+REHEARSE ( ifclose );
 REHEARSE ( ifconf );
+REHEARSE ( iflinkwait );
 REHEARSE ( ifopen );
+REHEARSE ( imgargs );
 REHEARSE ( imgexec );
 REHEARSE ( imgextract );
 REHEARSE ( imgfetch );
+REHEARSE ( imgfree );
 REHEARSE ( imgload );
 REHEARSE ( imgselect );
 REHEARSE ( imgtrust );
 REHEARSE ( imgverify );
+REHEARSE ( inc );
 REHEARSE ( initrd );
+REHEARSE ( iseq );
+REHEARSE ( isset );
 REHEARSE ( kernel );
 REHEARSE ( login );
 REHEARSE ( menu );
@@ -348,6 +361,7 @@ REHEARSE ( read );
 REHEARSE ( reboot );
 REHEARSE ( sanboot );
 REHEARSE ( sanhook );
+REHEARSE ( set );
 REHEARSE ( shell );
 REHEARSE ( shim );
 REHEARSE ( sleep );
@@ -365,10 +379,10 @@ static int rehearse_iskey ( void ) {
 		return 0;
 	if ( ( rehearse_looks >= REHEARSE_REACTION ) && ( ! rehearse_is_left_alone ) &&
 	     ( rehearse_keys_taken < rehearse_keys_read ) ) {
-		if ( rehearse_keys[rehearse_keys_taken] != REHEARSE_LEAVE_ALONE )
+		if ( rehearse_keys[rehearse_keys_taken] < REHEARSE_PAUSE )
 			return 1;
-		rehearse_keys_taken++;
-		rehearse_is_left_alone = 1;
+		if ( rehearse_keys[rehearse_keys_taken++] == REHEARSE_LEAVE_ALONE )
+			rehearse_is_left_alone = 1;
 	}
 	if ( rehearse_looks == 0 ) {
 		rehearse_field ( "\x1e", "waiting" );
@@ -387,7 +401,7 @@ static int rehearse_getchar ( void ) {
 	char key[8];
 
 	if ( rehearse_keys_taken < rehearse_keys_read )
-		character = ( unsigned char ) rehearse_keys[rehearse_keys_taken++];
+		character = rehearse_keys[rehearse_keys_taken++];
 	snprintf ( key, sizeof ( key ), "%d", character );
 	rehearse_field ( "\x1e", "key" );
 	rehearse_field ( "\x1f", key );

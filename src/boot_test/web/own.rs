@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
 use super::pages::{ListenAddress, Manner, Pages};
-use super::resetting;
+use super::resetting::ResettingServer;
 use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest};
 
 /// Number of pieces in which a slow server sends a file, and its pause before each.
@@ -18,6 +18,7 @@ const SLOWLY: (usize, Duration) = (4, Duration::from_millis(250));
 /// A web server; it ends when dropped.
 pub struct OwnWebServer {
     server: Arc<Server>,
+    _in_front: Option<ResettingServer>,
 }
 
 impl Drop for OwnWebServer {
@@ -36,25 +37,30 @@ impl OwnWebServer {
     pub fn start(bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
         if !pages.resets() {
-            return Self::on(listener, bound, pages, sink);
+            return Self::on(listener, bound, (pages, sink), None);
         }
         // The server cannot close a connection by itself, so it is behind one that can.
         let behind = listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
         let address = behind.local_addr()?;
-        let server = Self::on(behind, bound, Arc::clone(&pages), sink.clone())?;
-        resetting::start(listener, address, move |host, path| {
+        let (of_server, for_server) = (Arc::clone(&pages), sink.clone());
+        let in_front = ResettingServer::start(listener, address, move |method, host, path| {
             let url = format!("{}{path}", bound.origin(host));
             let resets = pages.manner(&url) == Some(Manner::Reset);
             if resets {
-                let line = format!("web server {}:{}: GET {url}: reset", bound.address, bound.port);
+                let line = format!("web server {}:{}: {method} {url}: reset", bound.address, bound.port);
                 sink.record(BootEvent::Asked(WebRequest { server: bound.name, url, status: 0 }), Some(line));
             }
             resets
-        });
-        Ok(server)
+        })?;
+        Self::on(behind, bound, (of_server, for_server), Some(in_front))
     }
 
-    fn on(listener: TcpListener, bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
+    fn on(
+        listener: TcpListener,
+        bound: ListenAddress,
+        (pages, sink): (Arc<Pages>, EventSink),
+        in_front: Option<ResettingServer>,
+    ) -> io::Result<Self> {
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
         std::thread::spawn(move || {
@@ -64,7 +70,7 @@ impl OwnWebServer {
                 std::thread::spawn(move || answer(bound, request, &pages, &sink));
             }
         });
-        Ok(Self { server })
+        Ok(Self { server, _in_front: in_front })
     }
 }
 
@@ -82,7 +88,7 @@ fn answer(bound: ListenAddress, request: tiny_http::Request, pages: &Pages, sink
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
     let url = format!("{}{}", bound.origin(host), request.url());
     let head = *request.method() == Method::Head;
-    let readable = matches!(request.method(), Method::Get | Method::Head);
+    let readable = matches!(request.method(), Method::Get | Method::Head | Method::Post);
     let manner = pages.manner(&url);
     let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     let line = format!("web server {}:{}: {client} {} {url}", bound.address, bound.port, request.method());
@@ -109,12 +115,11 @@ type Content = Box<dyn Read + Send>;
 
 /// Returns the content at `url`, with its size.
 fn content(bound: ListenAddress, url: &str, pages: &Pages) -> Option<(Content, usize)> {
-    if let Some(content) = pages.get(bound.name, url) {
-        let bytes = content.len();
-        return Some((Box::new(io::Cursor::new(Arc::clone(content))), bytes));
+    if let Some((file, size)) = pages.open(url) {
+        return Some((Box::new(file.take(size)), usize::try_from(size).ok()?));
     }
-    let (file, size) = pages.open(url)?;
-    Some((Box::new(file.take(size)), usize::try_from(size).ok()?))
+    let content = pages.get(bound.name, url)?;
+    Some((Box::new(io::Cursor::new(Arc::clone(content))), content.len()))
 }
 
 fn not_found() -> (u16, Content, usize) {

@@ -1,11 +1,14 @@
 //! Content of the web servers, by URL.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use percent_encoding::percent_decode_str;
+use rustix::fs::OFlags;
 
 use crate::boot_test::boot_event::WebServerRole;
 
@@ -24,8 +27,9 @@ pub enum Manner {
 #[derive(Debug, Clone, Default)]
 pub struct Pages {
     contents: HashMap<(WebServerRole, String), Arc<[u8]>>,
-    /// Folders whose files are below a URL, whatever server has it.
-    folders: Vec<(String, Utf8PathBuf)>,
+    /// Files at URLs, and folders whose files are below a URL that ends with a slash, whatever server has it. They come
+    /// before all else.
+    files: Vec<(String, Utf8PathBuf)>,
     /// Manners of some URLs, whatever server has them.
     manners: HashMap<String, Manner>,
     /// Manner of all other URLs.
@@ -38,12 +42,15 @@ impl Pages {
         self.contents.insert((server, url.into()), content);
     }
 
-    /// Adds the files of `folder` below `url`, which ends with a slash. What [`put`](Self::put) has added comes first.
-    pub fn put_folder(&mut self, url: impl Into<String>, folder: Utf8PathBuf) {
-        self.folders.push((url.into(), folder));
+    /// Adds the file at `path`, or the files in the folder `path` if `url` ends with a slash. They come before what
+    /// [`put`](Self::put) adds. Of two, the one with the longer URL counts.
+    pub fn put_path(&mut self, url: impl Into<String>, path: Utf8PathBuf) {
+        self.files.push((url.into(), path));
+        self.files.sort_by_key(|(url, _)| std::cmp::Reverse(url.len()));
     }
 
-    /// Lets the boot test's own servers answer requests for `url` in a `manner`, or all requests.
+    /// Lets the boot test's own servers answer requests for `url` in a `manner`, or all requests. A URL that ends with a
+    /// slash stands for all below it.
     pub fn set_manner(&mut self, url: Option<&str>, manner: Manner) {
         match url {
             Some(url) => drop(self.manners.insert(url.to_owned(), manner)),
@@ -53,7 +60,10 @@ impl Pages {
 
     /// Returns the manner in which requests for `url` are answered, if it is not the usual one.
     pub(super) fn manner(&self, url: &str) -> Option<Manner> {
-        self.manners.get(url).copied().or(self.manner)
+        let below = |(prefix, manner): (&String, &Manner)| {
+            (prefix.ends_with('/') && url.starts_with(prefix.as_str())).then_some(*manner)
+        };
+        self.manners.get(url).copied().or_else(|| self.manners.iter().find_map(below)).or(self.manner)
     }
 
     /// Returns whether any request is answered by a reset.
@@ -61,16 +71,22 @@ impl Pages {
         self.manner == Some(Manner::Reset) || self.manners.values().any(|manner| *manner == Manner::Reset)
     }
 
-    /// Opens the file at `url` in one of the folders, and returns its size as well.
+    /// Opens the file that is given for `url`, and returns its size as well.
     pub(super) fn open(&self, url: &str) -> Option<(File, u64)> {
-        let below = |(prefix, folder): &(String, Utf8PathBuf)| {
-            let path = url.strip_prefix(prefix.as_str())?.split(['?', '#']).next()?;
-            let is_plain = Utf8Path::new(path).components().all(|part| matches!(part, Utf8Component::Normal(_)));
-            let file = File::open(folder.join(path)).ok().filter(|_| is_plain && !path.is_empty())?;
-            let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            Some((file, metadata.len()))
-        };
-        self.folders.iter().find_map(below)
+        let plain = url.split(['?', '#']).next().unwrap_or_default();
+        self.files.iter().find_map(|(given, path)| {
+            if !given.ends_with('/') {
+                return if [url, plain].contains(&given.as_str()) { open_file(path) } else { None };
+            }
+            // Programs that copy web servers keep queries as parts of names.
+            [url, plain].into_iter().find_map(|url| {
+                let below = percent_decode_str(url.strip_prefix(given.as_str())?).decode_utf8().ok()?;
+                let name =
+                    if below.is_empty() || below.ends_with('/') { format!("{below}index.html") } else { below.into() };
+                let is_plain = Utf8Path::new(&name).components().all(|part| matches!(part, Utf8Component::Normal(_)));
+                if is_plain { open_file(&path.join(name)) } else { None }
+            })
+        })
     }
 
     /// Returns the content at `url` of `server`.
@@ -82,6 +98,14 @@ impl Pages {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.contents.iter().map(|((_, url), content)| (url.as_str(), &**content))
     }
+}
+
+/// Opens a regular file, without waiting for anything else, and returns its size as well.
+fn open_file(path: &Utf8Path) -> Option<(File, u64)> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some((file, metadata.len()))
 }
 
 /// Where one of the boot test's own servers listens, and in which role.
@@ -131,16 +155,44 @@ mod tests {
     fn files_of_a_folder_are_below_its_address_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap();
-        std::fs::create_dir(root.join("www")).unwrap();
-        std::fs::write(root.join("www/menu.ipxe"), "#!ipxe\n").unwrap();
-        std::fs::write(root.join("secret"), "x").unwrap();
-        let mut pages = Pages::default();
-        pages.put_folder("http://192.0.2.10/a/", root.join("www"));
-        let size = |url: &str| pages.open(url).map(|(_, size)| size);
-        assert_eq!(size("http://192.0.2.10/a/menu.ipxe?mac=1"), Some(7));
-        for other in ["http://192.0.2.10/a/", "http://192.0.2.10/a/../secret", "http://192.0.2.10/menu.ipxe"] {
-            assert_eq!(size(other), None, "{other}");
+        std::fs::create_dir_all(root.join("www/b")).unwrap();
+        for (name, content) in
+            [("www/menu.ipxe", "#!ipxe\n"), ("www/q?mac=1", "q"), ("www/b/index.html", "ab"), ("x", "abc")]
+        {
+            std::fs::write(root.join(name), content).unwrap();
         }
+        let mut pages = Pages::default();
+        pages.put_path("http://192.0.2.10/a/", root.join("www"));
+        pages.put_path("http://192.0.2.10/a/menu.txt", root.join("x"));
+        let size = |url: &str| pages.open(&format!("http://192.0.2.10/{url}")).map(|(_, size)| size);
+        for (url, found) in [
+            ("a/menu.ipxe?mac=1", Some(7)),
+            ("a/menu%2Eipxe", Some(7)),
+            ("a/q?mac=1", Some(1)),
+            ("a/q?mac=2", None),
+            ("a/b/", Some(2)),
+            ("a/menu.txt", Some(3)),
+            ("a/menu.txt?a=b", Some(3)),
+            ("a/../x", None),
+            ("a/%2e%2e/x", None),
+            ("a//x", None),
+            ("a/", None),
+            ("menu.ipxe", None),
+        ] {
+            assert_eq!(size(url), found, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_manner_of_a_folder_is_that_of_all_below() {
+        let mut pages = Pages::default();
+        pages.set_manner(Some("http://a/b/"), Manner::Slow);
+        pages.set_manner(Some("http://a/b/c"), Manner::Reset);
+        let manner = |url: &str| pages.manner(url);
+        assert_eq!(
+            (manner("http://a/b/c"), manner("http://a/b/d"), manner("http://a/b")),
+            (Some(Manner::Reset), Some(Manner::Slow), None)
+        );
     }
 
     #[test]

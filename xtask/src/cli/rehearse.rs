@@ -99,6 +99,10 @@ fn setting(text: &str) -> Result<(String, String), String> {
     if name.is_empty() {
         return Err(WANTED.into());
     }
+    let is_card = matches!(name, "net0/if" | "net0/mac");
+    if is_card || name.rsplit_once('/').is_some_and(|(block, _)| block != "net0") {
+        return Err(format!("found `{name}`, wanted a setting without a block, or one of net0 other than if and mac"));
+    }
     if text.contains([',', '\n']) {
         return Err("found a comma or a line break, which no setting can have from the start".into());
     }

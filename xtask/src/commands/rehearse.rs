@@ -139,6 +139,13 @@ fn check_files(args: &RehearseArgs, host: &Host<'_>) -> Result<(), Failure> {
     for answer in &args.answers {
         check_answer(answer)?;
     }
+    if let Some(file) = &args.record {
+        let old = fs::read_text_if_exists(file)?.unwrap_or_default();
+        if !old.is_empty() && !old.starts_with(HEADER.as_bytes()) {
+            let text = format!("`{}` is not empty, and no way that `--record` has written", printable(file));
+            return Err(Failure::new(Class::BadInput, text).help("choose another file, or remove it"));
+        }
+    }
     if args.all || args.report.is_some() {
         RehearsalReport::check(&report_folder(args, host)?)?;
     }
@@ -160,6 +167,10 @@ fn check_answer(answer: &GivenAnswer) -> Result<(), Failure> {
     let (name, url) = (printable(path), &answer.url);
     let wants_folder = url.ends_with('/');
     let (text, help) = match path.metadata() {
+        Ok(found) if !found.is_dir() && !found.is_file() => (
+            format!("`{name}` is a device, a FIFO or a socket, wanted a file for `{url}`"),
+            "give a regular file, or stand-in, 404, slow or reset".to_owned(),
+        ),
         Ok(found) if found.is_dir() && !wants_folder => (
             format!("`{name}` is a folder, wanted a file for `{url}`"),
             format!("end the address of a folder with a slash: `--answer {url}/={name}`"),
@@ -221,17 +232,17 @@ fn rehearsals<'p>(
         Ok::<_, Failure>(Rehearsal { name, site: stamped.site, loader: stamped.loader, script, mac, network })
     };
     if args.all {
-        return every(plan, hosts).into_iter().map(|(loader, machine)| rehearsal(&loader, machine)).collect();
+        return every(plan, hosts)?.into_iter().map(|(loader, machine)| rehearsal(&loader, machine)).collect();
     }
     let machine = args.host.as_deref().map(|name| named(name, hosts, &network_file(args, host))).transpose()?;
     Ok(vec![rehearsal(&loader(args, plan, machine)?, machine)?])
 }
 
+/// A loader with its path, and the host that gets it, if that is a known one.
+type Choice<'p, 'n> = ((Utf8PathBuf, Stamped<'p>), Option<&'n NetworkHost>);
+
 /// Returns the first loader of each site in `plan` for each firmware, with each host that gets it, or with none.
-fn every<'p, 'n>(
-    plan: &'p Plan,
-    hosts: &'n [NetworkHost],
-) -> Vec<((Utf8PathBuf, Stamped<'p>), Option<&'n NetworkHost>)> {
+fn every<'p, 'n>(plan: &'p Plan, hosts: &'n [NetworkHost]) -> Result<Vec<Choice<'p, 'n>>, Failure> {
     let mut known: BTreeMap<(Option<&str>, Platform), Vec<&NetworkHost>> = BTreeMap::new();
     for machine in hosts {
         known.entry((machine.site.as_deref(), machine.platform)).or_default().push(machine);
@@ -243,12 +254,21 @@ fn every<'p, 'n>(
         if loader.loader.is_kernel() || !seen.insert((site, platform)) {
             continue;
         }
-        match known.get(&(site, platform)) {
+        match known.remove(&(site, platform)) {
             None => all.push(((path, loader), None)),
-            Some(hosts) => all.extend(hosts.iter().map(|machine| ((path.clone(), loader), Some(*machine)))),
+            Some(hosts) => all.extend(hosts.into_iter().map(|machine| ((path.clone(), loader), Some(machine)))),
         }
     }
-    all
+    if let Some(machine) = known.into_values().flatten().next() {
+        let (name, firmware) = (printable(&machine.name), machine.platform.words());
+        let text = format!("the host `{name}` has {firmware}, and its site has no loader for that");
+        return Err(Failure::new(Class::BadInput, text).help("add one to `loaders` in sites.toml"));
+    }
+    if all.is_empty() {
+        let text = "there is nothing to rehearse: sites.toml has no loaders";
+        return Err(Failure::new(Class::BadInput, text).help("name them as in loaders = [\"ipxe.efi\"]"));
+    }
+    Ok(all)
 }
 
 fn named<'n>(name: &str, hosts: &'n [NetworkHost], file: &Utf8Path) -> Result<&'n NetworkHost, Failure> {
@@ -362,6 +382,9 @@ fn show(
         let page = report_html(&folder);
         let text = format!("{}report: {page}\n", table(&report));
         host.ui.result(&text, json!({ "report": page, "rehearsal": report.json() }));
+        for warning in warnings(args, done) {
+            host.ui.warn(warning);
+        }
         return Ok(());
     }
     let (rehearsal, rehearsed) = (&rehearsals[0], &done[0]);
@@ -375,16 +398,33 @@ fn show(
     if let Some(file) = &args.record {
         fs::write_atomic(&absolute(file)?, format!("{HEADER}{}", rehearsed.way.record()).as_bytes())?;
     }
-    if let Some(warning) = unanswered(args, rehearsed).filter(|_| args.fault.is_none()) {
+    for warning in warnings(args, done) {
         host.ui.warn(warning);
     }
     Ok(())
 }
 
+/// Returns what a person may have meant otherwise.
+fn warnings(args: &RehearseArgs, done: &[Rehearsed]) -> Vec<Diagnostic> {
+    let mut warnings: Vec<Diagnostic> = unanswered(args, done).filter(|_| args.fault.is_none()).into_iter().collect();
+    let (keys, taken) = (args.keys.reported(), done.iter().map(|it| it.keys_taken).max().unwrap_or(0));
+    if taken < keys {
+        let message = format!("the script has not taken all keys of `{}`", args.keys);
+        warnings.push(Diagnostic::new(message).help("see where they should go, or leave them out"));
+    }
+    // Errors have the address of a page of iPXE's.
+    let mut steps = done.iter().flat_map(|it| &it.way.steps).filter(|step| !step.text.starts_with("failed: "));
+    if args.tls_certificate.is_none() && steps.any(|step| step.text.contains("https://")) {
+        let message = "web servers have no certificate, so none answers at https addresses";
+        warnings.push(Diagnostic::new(message).help("name one with `--tls-certificate` and its key with `--tls-key`"));
+    }
+    warnings
+}
+
 /// Warns of addresses that nothing is known of.
-fn unanswered(args: &RehearseArgs, rehearsed: &Rehearsed) -> Option<Diagnostic> {
+fn unanswered(args: &RehearseArgs, done: &[Rehearsed]) -> Option<Diagnostic> {
     let is_meant = |url: &&str| args.answers.iter().any(|answer| answer.url == **url && answer.path().is_none());
-    let steps = rehearsed.way.steps.iter();
+    let steps = done.iter().flat_map(|it| &it.way.steps);
     let urls = steps.filter_map(|step| step.text.strip_prefix("GET ")?.strip_suffix(": 404"));
     let urls: BTreeSet<&str> = urls.filter(|url| !is_meant(url)).collect();
     let first = urls.iter().next()?;

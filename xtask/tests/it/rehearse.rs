@@ -158,6 +158,12 @@ fn keys_settings_and_faults() {
 
     For more information, try '--help'.
     ");
+    shows!(project, ["rehearse", "--set", "net1/ip=192.0.2.9"], @"
+    exit code 2, stderr:
+    error: invalid value 'net1/ip=192.0.2.9' for '--set <NAME=VALUE>': found `net1/ip`, wanted a setting without a block, or one of net0 other than if and mac
+
+    For more information, try '--help'.
+    ");
     shows!(project, ["rehearse", "--fault", "web-away"], @"
     exit code 2, stderr:
     error: invalid value 'web-away' for '--fault <FAULT>'
@@ -187,7 +193,7 @@ fn answers() {
     ");
     shows!(project, ["rehearse", "--answer", "tftp://192.0.2.10/menu.ipxe=404"], @"
     exit code 2, stderr:
-    error: invalid value 'tftp://192.0.2.10/menu.ipxe=404' for '--answer <URL=ANSWER>': wanted an address that begins with http:// or https://, before the last `=`
+    error: invalid value 'tftp://192.0.2.10/menu.ipxe=404' for '--answer <URL=ANSWER>': wanted an address as in http://192.0.2.10/menu.ipxe, before the last `=`
 
     For more information, try '--help'.
     ");

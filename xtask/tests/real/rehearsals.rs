@@ -20,6 +20,7 @@ netboot_fixtures::tests! {
     recorded_ways,
     large_scripts,
     known_hosts,
+    given_answers,
     nothing_left,
     watched_scripts,
     forbidden_networks,
@@ -154,7 +155,7 @@ fn platforms(real: &Real) -> Result<(), String> {
     }
     // HTTPS is left out of BIOS loaders by iPXE's default.
     let script = "dhcp\nchain https://192.0.2.2/a\n";
-    let said = |loader| rehearse(real, script, &["--loader", loader, "--fault", "web-404"]).success().stdout;
+    let said = |loader| rehearse(real, script, &["--loader", loader, "--fault", "web-404"]).warned().stdout;
     assert!(said("ipxe.pxe").contains("failed: Operation not supported"), "{}", said("ipxe.pxe"));
     assert!(!said("ipxe.efi").contains("failed: Operation not supported"), "{}", said("ipxe.efi"));
     Ok(())
@@ -440,5 +441,52 @@ fn as_in_machines(real: &Real) -> Result<(), String> {
         assert_eq!(of_rehearsal, of_machine, "{script}, {loader}\n{said}");
         assert_eq!(of_machine.len(), 3, "{of_machine:?}");
     }
+    Ok(())
+}
+
+/// What a person gives comes before what the project has, and nothing of it is lost.
+fn given_answers(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(SITES);
+    let folder = real.project.join("www");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("boot.ipxe"), "#!ipxe\necho MINE\nparams\nparam a b\nchain next.ipxe##params\n")
+        .unwrap();
+    std::fs::write(folder.join("next.ipxe"), "#!ipxe\necho NEXT\nexit 1\n").unwrap();
+    let answer = format!("http://192.0.2.2/={folder}");
+    let record = real.project.join("way.txt");
+    let arguments = ["--answer", &answer, "--record", record.as_str()];
+    command(real, "dhcp\nchain ${root-path} || iseq a b\n", &arguments).output().unwrap();
+    let said = std::fs::read_to_string(record).unwrap();
+    let lines: Vec<&str> = said.lines().skip(3).map(str::trim).collect();
+    // An `exit` of another script is no end of this one.
+    assert_eq!(
+        lines,
+        [
+            "chain http://192.0.2.2/boot.ipxe",
+            "GET http://192.0.2.2/boot.ipxe: 200, 58 bytes",
+            "echo MINE",
+            "chain next.ipxe##params",
+            "POST http://192.0.2.2/next.ipxe: 200, 24 bytes",
+            "echo NEXT",
+            "exit 1",
+            "failed: Error",
+            "failed: Error",
+            "iseq a b",
+            "failed: Result too large",
+            "fails, and returns to the firmware",
+        ],
+        "{said}"
+    );
+    // Keys after `esc` are keys of their own.
+    let menus = "menu\nitem a A\nchoose --timeout 9000 x || goto second\nexit\n:second\nmenu\nitem b B\nitem c C\nchoose y\necho ${y}\nexit\n";
+    let said = rehearse(real, menus, &["--keys", "esc down enter"]).success().stdout;
+    assert!(said.contains("keys: esc\n") && said.contains("echo c\n"), "{said}");
+    let said = rehearse(real, "read x\nexit\n", &["--keys", "a ctrl-f b enter x"]).warned().stdout;
+    assert!(said.contains("typed: ab\n"), "{said}");
+    // A loop that counts comes to its end.
+    let script = ":l\ninc i\niseq ${i} 50 && exit ||\ngoto l\n";
+    let said = rehearse(real, script, &[]).success().stdout;
+    assert!(said.ends_with("returns to the firmware\n"), "{said}");
     Ok(())
 }
