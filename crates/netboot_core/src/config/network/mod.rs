@@ -78,6 +78,9 @@ impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Findings(findings) => findings.diagnosis(),
+            Self::Absent(file) if !file.ends_with("embed-scripts/network.toml") => {
+                Class::BadInput.about(file).help("give the path of a file that describes the network")
+            }
             Self::Absent(file) => Class::BadInput.about(file).help(
                 "bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it",
             ),
