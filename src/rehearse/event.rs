@@ -82,15 +82,26 @@ pub enum OutputPart {
     Text(String),
 }
 
+/// Length of what the reports of a run begin with, in characters.
+pub const NONCE: usize = 16;
+
 /// Separates reports from the text for people.
-#[derive(Default)]
 pub struct OutputParser {
+    /// What each report begins with.
+    nonce: String,
     console: Console,
     /// The report that is not complete yet, without its first byte.
     report: Option<Vec<u8>>,
 }
 
 impl OutputParser {
+    /// Creates a parser for the output of a run whose reports begin with `nonce`. Whatever else looks like a report is
+    /// text.
+    #[must_use]
+    pub fn new(nonce: String) -> Self {
+        Self { nonce, console: Console::default(), report: None }
+    }
+
     /// Consumes more bytes, and returns what they complete.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<OutputPart> {
         let mut parts = Vec::new();
@@ -101,8 +112,13 @@ impl OutputParser {
                 report.extend(&part[..part.len().min(LONGEST - report.len())]);
                 bytes = &bytes[end.map_or(bytes.len(), |end| end + 1)..];
                 if end.is_some() {
-                    let event = ProgramEvent::parse(&String::from_utf8_lossy(report));
-                    parts.extend(event.map(OutputPart::Event));
+                    match report.strip_prefix(self.nonce.as_bytes()) {
+                        Some(report) => {
+                            let event = ProgramEvent::parse(&String::from_utf8_lossy(report));
+                            parts.extend(event.map(OutputPart::Event));
+                        }
+                        None => parts.push(OutputPart::Text(self.console.take(&[report, &b"\n"[..]].concat()))),
+                    }
                     self.report = None;
                 }
             } else {
@@ -136,7 +152,7 @@ mod tests {
             command_line: command_line.into(),
         };
         assert_eq!(
-            OutputParser::default().feed(OUTPUT),
+            OutputParser::new(String::new()).feed(OUTPUT),
             [
                 OutputPart::Text("iPXE\n".into()),
                 OutputPart::Event(ProgramEvent::Command(vec!["dhcp".into()])),
@@ -150,8 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_script_prints_is_no_report() {
+        let mut parser = OutputParser::new("0123456789abcdef".into());
+        let forged = b"\x1eboot\x1fevil\x1f1\x1f\n\x1e0123456789abcdefkey\x1f13\n";
+        let text = OutputPart::Text("bootevil1\n".into());
+        assert_eq!(parser.feed(forged), [text, OutputPart::Event(ProgramEvent::Key(13))]);
+    }
+
+    #[test]
     fn what_is_no_report_is_dropped_and_a_long_one_is_cut() {
-        let mut parser = OutputParser::default();
+        let mut parser = OutputParser::new(String::new());
         for none in ["", "boot", "boot\x1fa\x1fx\x1f", "result\x1f0", "key\x1f256", "command", "other\x1f1"] {
             assert_eq!(parser.feed(format!("\x1e{none}\n").as_bytes()), [], "{none}");
         }
@@ -166,7 +190,7 @@ mod tests {
             let mut cuts = cuts;
             cuts.extend([0, OUTPUT.len()]);
             cuts.sort_unstable();
-            let mut parser = OutputParser::default();
+            let mut parser = OutputParser::new(String::new());
             let mut text = String::new();
             let mut events = Vec::new();
             for part in cuts.windows(2).flat_map(|cut| parser.feed(&OUTPUT[cut[0]..cut[1]])) {
@@ -181,7 +205,7 @@ mod tests {
 
         #[test]
         fn no_output_makes_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            OutputParser::default().feed(&bytes);
+            OutputParser::new(String::new()).feed(&bytes);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::event::{OutputParser, OutputPart, ProgramEvent};
+use super::event::{NONCE, OutputParser, OutputPart, ProgramEvent};
 use super::fault::RehearsalFault;
 use super::rehearsal::Rehearsal;
 use super::request::{Error, RehearsalRequest};
@@ -21,6 +21,7 @@ use crate::boot_test::case::BootSource;
 use crate::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use crate::boot_test::namespace::{INTERFACE, Namespace};
 use crate::boot_test::web::{Servers, WebSetup};
+use crate::digest::Sha256Digest;
 
 /// Interval at which the program's end and the user's wish to stop are noticed.
 const POLL: Duration = Duration::from_millis(5);
@@ -138,16 +139,18 @@ fn start(
     request: &RehearsalRequest<'_>,
 ) -> Result<(Running, PipeWriter, Receiver<Vec<OutputPart>>), Error> {
     let command = Command::new("rehearse", program.as_str()).args(arguments(rehearsal, &request.settings));
+    // The name of the folder is random.
+    let nonce: String = Sha256Digest::of(program.as_str().as_bytes()).to_string().chars().take(NONCE).collect();
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (input, mut keys) = io::pipe().map_err(Error::Pipe)?;
         let (reader, output) = io::pipe().map_err(Error::Pipe)?;
         // A pipe has room for more keys than a command line.
-        keys.write_all(request.keys.bytes()).map_err(Error::Pipe)?;
+        keys.write_all(&[nonce.as_bytes(), request.keys.bytes()].concat()).map_err(Error::Pipe)?;
         let streams = Streams { input: Some(OwnedFd::from(input)), output: Some(OwnedFd::from(output)) };
         match command.start(streams) {
-            Ok(running) => return Ok((running, keys, read(reader))),
+            Ok(running) => return Ok((running, keys, read(reader, OutputParser::new(nonce)))),
             Err(error) if error.is_busy() && attempt < ATTEMPTS => std::thread::sleep(POLL),
             Err(error) => return Err(error.into()),
         }
@@ -172,11 +175,11 @@ fn arguments(rehearsal: &Rehearsal<'_>, settings: &[(String, String)]) -> Vec<St
 }
 
 /// Reads the output in a separate thread.
-fn read(mut output: PipeReader) -> Receiver<Vec<OutputPart>> {
+fn read(mut output: PipeReader, mut parser: OutputParser) -> Receiver<Vec<OutputPart>> {
     // The program waits while nobody takes what it has printed.
     let (sender, receiver) = mpsc::sync_channel(16);
     std::thread::spawn(move || {
-        let (mut parser, mut buffer) = (OutputParser::default(), [0; 4096]);
+        let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = output.read(&mut buffer) {
             if sender.send(parser.feed(&buffer[..length])).is_err() {
                 break;

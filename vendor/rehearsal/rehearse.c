@@ -13,6 +13,7 @@
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
  *
  * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
+ * The first field begins with the first 16 characters on standard input, which nothing that a script prints can know.
  * iPXE goes on when the byte 0xff has arrived on standard input, so what servers report meanwhile belongs to the
  * command before. All other bytes on standard input are keys.
  */
@@ -85,6 +86,9 @@ static unsigned char rehearse_keys[8192];
 static unsigned int rehearse_keys_read;
 static unsigned int rehearse_keys_taken;
 
+/** What reports begin with */
+static char rehearse_nonce[16];
+
 /** Byte on standard input after which iPXE goes on; no key has it */
 #define REHEARSE_ACK 0xff
 
@@ -126,6 +130,8 @@ static void rehearse_field ( const char *separator, const char *text ) {
 	const char *end;
 
 	rehearse_write ( separator, 1 );
+	if ( *separator == '\x1e' )
+		rehearse_write ( rehearse_nonce, sizeof ( rehearse_nonce ) );
 	/* What separates fields and lines cannot be part of one */
 	while ( *text ) {
 		for ( end = text ; ( ( unsigned char ) *end ) >= ' ' ; end++ ) {}
@@ -418,6 +424,15 @@ struct console_driver rehearse_console __console_driver = {
 extern struct console_driver linux_console;
 
 static void rehearse_startup ( void ) {
+	size_t len = 0;
+	ssize_t read;
+
+	while ( len < sizeof ( rehearse_nonce ) ) {
+		read = linux_read ( 0, ( rehearse_nonce + len ), ( sizeof ( rehearse_nonce ) - len ) );
+		if ( read <= 0 )
+			break;
+		len += read;
+	}
 	linux_console.disabled |= CONSOLE_DISABLED_INPUT;
 }
 

@@ -484,6 +484,9 @@ fn given_answers(real: &Real) -> Result<(), String> {
     assert!(said.contains("keys: esc\n") && said.contains("echo c\n"), "{said}");
     let said = rehearse(real, "read x\nexit\n", &["--keys", "a ctrl-f b enter x"]).warned().stdout;
     assert!(said.contains("typed: ab\n"), "{said}");
+    // What a script prints is no report of iPXE.
+    let said = rehearse(real, "echo \u{1e}boot\u{1f}evil\u{1f}5\u{1f}\nexit\n", &[]).success().stdout;
+    assert!(!said.contains("boots evil") && said.ends_with("returns to the firmware\n"), "{said}");
     // A loop that counts comes to its end.
     let script = ":l\ninc i\niseq ${i} 50 && exit ||\ngoto l\n";
     let said = rehearse(real, script, &[]).success().stdout;
