@@ -78,7 +78,7 @@ impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Findings(findings) => findings.diagnosis(),
-            Self::Absent(file) if !file.ends_with("embed-scripts/network.toml") => {
+            Self::Absent(file) if file.file_name() != Some("network.toml") => {
                 Class::BadInput.about(file).help("give the path of a file that describes the network")
             }
             Self::Absent(file) => Class::BadInput.about(file).help(
