@@ -83,8 +83,13 @@ pub enum Error {
         wanted: String,
     },
     /// The report would overwrite other files.
-    #[error("`{0}` is not empty, and no report of the same kind")]
-    NotAReport(camino::Utf8PathBuf),
+    #[error("`{folder}` is not empty, and no report of {kind}")]
+    NotAReport {
+        /// The folder.
+        folder: camino::Utf8PathBuf,
+        /// Kind of the report.
+        kind: &'static str,
+    },
     /// QEMU does not say what it has.
     #[error(transparent)]
     Machine(#[from] machine::Error),
@@ -100,7 +105,7 @@ impl Diagnose for Error {
             Self::Changed(error) => error.diagnosis(),
             Self::Case(error) => error.diagnosis(),
             Self::NoCase { subject, .. } => Class::BadInput.about(subject).help(Subcommand::ListCases),
-            Self::NotAReport(folder) => Class::Failure.about(folder).help(Flag::Report),
+            Self::NotAReport { folder, .. } => Class::Failure.about(folder).help(Flag::Report),
             Self::Machine(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),
         }
@@ -205,7 +210,8 @@ pub(crate) fn check_folder(folder: &Utf8Path, generator: &str) -> Result<(), Err
     let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
     let old = serde_json::from_slice::<Mark>(&old);
     if !old.is_ok_and(|old| old.generator == generator) && !fs::entries(folder)?.is_empty() {
-        return Err(Error::NotAReport(folder.to_owned()));
+        let kind = if generator == GENERATOR { "a boot test" } else { "rehearsals" };
+        return Err(Error::NotAReport { folder: folder.to_owned(), kind });
     }
     Ok(())
 }

@@ -243,13 +243,13 @@ fn records_and_reports() {
     project.write("report/mine.txt", "");
     shows!(project, ["rehearse", "--report", project.path("report").as_str()], @"
     exit code 1, stderr:
-    error: `PROJECT/report` is not empty, and no report of the same kind
+    error: `PROJECT/report` is not empty, and no report of rehearsals
     hint: choose another folder with `--report`
     ");
     project.write("dist/rehearsal/mine.txt", "");
     shows!(project, ["rehearse", "--all"], @"
     exit code 1, stderr:
-    error: `PROJECT/dist/rehearsal` is not empty, and no report of the same kind
+    error: `PROJECT/dist/rehearsal` is not empty, and no report of rehearsals
     hint: choose another folder with `--report`
     ");
 }
