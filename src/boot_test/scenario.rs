@@ -141,8 +141,7 @@ impl Scenario {
         };
         if case.aim != Aim::Fault(Fault::NoWebServer) {
             scenario.servers = servers(network, scenario.urls());
-            let tls: BTreeSet<u16> = scenario.urls().filter(|url| is_tls(url)).map(|url| authority(url).1).collect();
-            scenario.tls_ports = tls.into_iter().collect();
+            scenario.tls_ports = tls_ports(scenario.urls());
         }
         scenario
     }
@@ -182,13 +181,7 @@ impl Scenario {
     /// Returns the addresses in `network` that must be served in addition to the servers' own.
     #[must_use]
     pub fn addresses(&self, network: &TestNetwork) -> Vec<Ipv4Addr> {
-        let hosts = self.urls().filter_map(|url| authority(url).0.parse().ok());
-        let mut found: Vec<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
-        found.extend(&network.neighbours);
-        found.retain(|address| ![network.server, network.web].contains(address));
-        found.sort_unstable();
-        found.dedup();
-        found
+        addresses(network, self.urls())
     }
 }
 
@@ -345,12 +338,12 @@ pub(crate) fn located(url: &str, network: &TestNetwork) -> (WebServerRole, Strin
 }
 
 /// Checks whether `url` uses TLS.
-pub(crate) fn is_tls(url: &str) -> bool {
+fn is_tls(url: &str) -> bool {
     url.starts_with("https://")
 }
 
 /// Returns the host and the port of a URL.
-pub(crate) fn authority(url: &str) -> (&str, u16) {
+fn authority(url: &str) -> (&str, u16) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let usual = if is_tls(url) { 443 } else { 80 };
@@ -358,6 +351,21 @@ pub(crate) fn authority(url: &str) -> (&str, u16) {
         Some((host, port)) => (host, port.parse().unwrap_or(usual)),
         None => (authority, usual),
     }
+}
+
+/// Returns the addresses in `network` that must be served for `urls` in addition to the servers' own.
+pub(crate) fn addresses<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Vec<Ipv4Addr> {
+    let hosts = urls.filter_map(|url| authority(url).0.parse().ok());
+    let mut found: BTreeSet<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
+    found.extend(&network.neighbours);
+    found.retain(|address| ![network.server, network.web].contains(address));
+    found.into_iter().collect()
+}
+
+/// Returns the ports on which `urls` need TLS.
+pub(crate) fn tls_ports<'u>(urls: impl Iterator<Item = &'u str>) -> Vec<u16> {
+    let ports: BTreeSet<u16> = urls.filter(|url| is_tls(url)).map(|url| authority(url).1).collect();
+    ports.into_iter().collect()
 }
 
 /// Returns the web servers of `network` that `urls` need: role, address and port.

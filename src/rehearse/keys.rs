@@ -9,7 +9,7 @@ const LEAVE_ALONE: u8 = 0xfe;
 const PAUSE: u8 = 0xfd;
 
 /// Names of keys, and the bytes that a terminal sends for them.
-const NAMED: [(&str, &[u8]); 24] = [
+const NAMED: [(&str, &[u8]); 23] = [
     ("up", b"\x1b[A"),
     ("down", b"\x1b[B"),
     ("right", b"\x1b[C"),
@@ -32,7 +32,6 @@ const NAMED: [(&str, &[u8]); 24] = [
     ("f10", b"\x1b[21~"),
     ("f11", b"\x1b[23~"),
     ("f12", b"\x1b[24~"),
-    ("ctrl-b", b"\x02"),
     ("wait", &[LEAVE_ALONE]),
 ];
 

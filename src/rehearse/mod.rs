@@ -16,14 +16,12 @@ pub mod run;
 pub mod served;
 pub mod way;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use self::fault::RehearsalFault;
 pub use self::rehearsal::Rehearsal;
 pub use self::request::{Error, RehearsalRequest};
 use self::run::Rehearsed;
 use crate::base::diagnostic::Wording;
+use crate::base::parallel::in_order;
 use crate::base::plural::count;
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::base::{fs, paths};
@@ -72,35 +70,21 @@ pub fn run_all(
     let scratch = guard.path();
     let tftp = scratch.join("tree");
     request.tree.write(&tftp)?;
-    let next = AtomicUsize::new(0);
-    let total = rehearsals.len();
-    let task = Mutex::new(Task::start(progress, TaskKind::Rehearse, "rehearsals", Some(total as u64)));
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(rehearsal) = rehearsals.get(number) else { return Ok::<_, Error>(done) };
-            let folder = run::folder(scratch, number);
-            fs::create_dir_all(&folder)?;
-            let result = run::run(rehearsal, request, namespace, (&folder, &tftp), progress);
-            // No other rehearsal is begun after a failure.
-            done.push((number, result.inspect_err(|_| next.store(total, Ordering::Relaxed))?));
-            fs::remove_dir_all(&folder)?;
-            let begun = next.load(Ordering::Relaxed).min(total) as u64;
-            task.lock().unwrap_or_else(PoisonError::into_inner).set(begun, Some(total as u64));
-        }
+    let total = rehearsals.len() as u64;
+    let mut task = Task::start(progress, TaskKind::Rehearse, "rehearsals", Some(total));
+    let mut done = Vec::new();
+    let work = |(): &mut (), (number, rehearsal)| {
+        let folder = run::folder(scratch, number);
+        fs::create_dir_all(&folder)?;
+        let rehearsed = run::run(rehearsal, request, namespace, (&folder, &tftp), progress)?;
+        fs::remove_dir_all(&folder)?;
+        Ok::<_, Error>(rehearsed)
     };
-    let mut done: Vec<(usize, Rehearsed)> = Vec::new();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..request.jobs.clamp(1, total.max(1))).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            // A worker that panicked has printed its own message.
-            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok::<_, Error>(())
+    in_order(rehearsals.iter().enumerate(), request.jobs.min(rehearsals.len()), work, |rehearsed| {
+        done.push(rehearsed);
+        task.set(done.len() as u64, Some(total));
+        Ok(())
     })?;
-    done.sort_by_key(|(number, _)| *number);
-    let text = count(total, "script");
-    task.into_inner().unwrap_or_else(PoisonError::into_inner).finish(text);
-    Ok(done.into_iter().map(|(_, rehearsed)| rehearsed).collect())
+    task.finish(count(rehearsals.len(), "script"));
+    Ok(done)
 }

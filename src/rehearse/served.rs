@@ -12,7 +12,7 @@ use crate::base::fs;
 use crate::boot_test::boot_event::WebServerRole;
 use crate::boot_test::entry::TestedEntry;
 use crate::boot_test::network::TestNetwork;
-use crate::boot_test::scenario::{self, authority, is_tls, located};
+use crate::boot_test::scenario::{self, located};
 use crate::boot_test::web::pages::{Manner, Pages};
 use crate::build::plan::{ContentSource, Other, Plan};
 use crate::config::boot_entry::BootEntry;
@@ -166,15 +166,7 @@ impl ServedPages {
         let urls = || urls.iter().map(String::as_str);
         let servers =
             if fault == Some(RehearsalFault::WebDown) { Vec::new() } else { scenario::servers(network, urls()) };
-        let mut tls_ports: Vec<u16> = urls().filter(|url| is_tls(url)).map(|url| authority(url).1).collect();
-        let hosts = urls().filter_map(|url| authority(url).0.parse().ok());
-        let mut addresses: Vec<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
-        addresses.extend(&network.neighbours);
-        addresses.retain(|address| ![network.server, network.web].contains(address));
-        addresses.sort_unstable();
-        addresses.dedup();
-        tls_ports.sort_unstable();
-        tls_ports.dedup();
+        let (tls_ports, addresses) = (scenario::tls_ports(urls()), scenario::addresses(network, urls()));
         Self { pages, servers, tls_ports, addresses }
     }
 }

@@ -13,7 +13,7 @@ use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::progress::Progress as _;
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::{HttpSetup, MAC, TestNetwork};
+use netboot_loaders::boot_test::network::{MAC, TestNetwork};
 use netboot_loaders::boot_test::tools::{self, ServerTools, TestTool};
 use netboot_loaders::build::plan::{Plan, Stamped};
 use netboot_loaders::build_loaders::{self, Config};
@@ -94,7 +94,9 @@ fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<
     let (needs, sites) = (config.needs(), config.sites.clone());
     let described = described(args, &sites, host)?;
     if args.install_deps {
-        install::missing(&[needs, needs::test_network(), tools::servers(&TestNetwork::default())].concat(), host)?;
+        let tls = tls(args.tls_certificate.as_deref(), args.tls_key.as_deref())?;
+        let servers = tools::servers(&TestNetwork { tls, ..TestNetwork::default() });
+        install::missing(&[needs, needs::test_network(), servers].concat(), host)?;
     }
     let cache = host.cache()?;
     let plan = config.plan(&host.path, &cache, host.ui)?;
@@ -223,7 +225,7 @@ fn rehearsals<'p>(
         let mac = machine.map_or(MAC, |machine| machine.mac);
         let network = match described {
             Some(described) => rehearse::network(described, sites, mac, (args.fault, &PUBLISHED))?,
-            None => TestNetwork { http: HttpSetup::Own, ..TestNetwork::default() },
+            None => TestNetwork::default(),
         };
         let name = machine.map_or_else(|| path.to_string(), |machine| format!("{}: {path}", machine.name));
         let own = || stamped.site.script().text().as_bytes().into();

@@ -134,7 +134,7 @@ fn keys_settings_and_faults() {
     let project = project();
     shows!(project, ["rehearse", "--keys", "down entr"], @"
     exit code 2, stderr:
-    error: invalid value 'down entr' for '--keys <KEYS>': found `entr`, wanted a single character, `ctrl-x`, `type:WORD`, or one of up, down, right, left, home, end, page-up, page-down, delete, enter, esc, tab, space, backspace, f5, f6, f7, f8, f9, f10, f11, f12, ctrl-b, wait
+    error: invalid value 'down entr' for '--keys <KEYS>': found `entr`, wanted a single character, `ctrl-x`, `type:WORD`, or one of up, down, right, left, home, end, page-up, page-down, delete, enter, esc, tab, space, backspace, f5, f6, f7, f8, f9, f10, f11, f12, wait
 
     For more information, try '--help'.
     ");

@@ -316,6 +316,28 @@ pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
+/// Answers DHCP, TFTP and DNS in a test network.
+const DNSMASQ: Need = Need {
+    name: "dnsmasq",
+    purpose: "answers its DHCP and TFTP",
+    packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
+    test: Probe::Program("dnsmasq", &["--version"], "Dnsmasq version"),
+};
+
+/// Sets up a test network.
+const IP: Need = Need {
+    name: "ip",
+    purpose: "sets up its network",
+    packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
+    test: Probe::Program("ip", &["-V"], "iproute2"),
+};
+
+/// Returns the needs of a network for tests.
+#[must_use]
+pub fn test_network() -> Vec<Need> {
+    vec![DNSMASQ, IP]
+}
+
 /// QEMU for the machines of a PC.
 const QEMU: Need = Need {
     name: "qemu",
@@ -373,7 +395,7 @@ pub fn other_machine(platform: Platform) -> Option<[Need; 2]> {
 /// Returns the needs of a boot test with a PC's machines.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
-    let mut needs = vec![
+    vec![
         QEMU,
         Need {
             name: "ovmf",
@@ -387,6 +409,8 @@ pub fn boot_test() -> Vec<Need> {
                 "/usr/share/qemu/ovmf-x86_64-code.bin",
             ]),
         },
+        DNSMASQ,
+        IP,
         Need {
             name: "kernel",
             purpose: "is what it boots",
@@ -398,28 +422,6 @@ pub fn boot_test() -> Vec<Need> {
             purpose: "is the userland that it boots into",
             packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"],
             test: Probe::Static(&["busybox", "busybox.static", "busybox-static"]),
-        },
-    ];
-    // The order in which they are listed: what the machine has, then its network, then what it boots.
-    needs.splice(2..2, test_network());
-    needs
-}
-
-/// Returns the needs of a network for tests.
-#[must_use]
-pub fn test_network() -> Vec<Need> {
-    vec![
-        Need {
-            name: "dnsmasq",
-            purpose: "answers its DHCP and TFTP",
-            packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
-            test: Probe::Program("dnsmasq", &["--version"], "Dnsmasq version"),
-        },
-        Need {
-            name: "ip",
-            purpose: "sets up its network",
-            packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
-            test: Probe::Program("ip", &["-V"], "iproute2"),
         },
     ]
 }
