@@ -89,7 +89,7 @@ const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 const TWICE: [&str; 3] = ["LS0tLS1CRUdJTi", "LS0tQkVHSU4g", "LS0tLUJFR0lOI"];
 
 /// Marks near secrets. Most texts contain none of them.
-const MARKS: [&str; 40] = [
+const MARKS: [&str; 42] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
@@ -119,6 +119,8 @@ const MARKS: [&str; 40] = [
     "--header",
     "AKIA",
     "ASIA",
+    "ecret_access_key",
+    "ECRET_ACCESS_KEY",
     "?",
     "&",
     "@",
@@ -215,6 +217,12 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
         "AKIA" | "ASIA" => {
             let length = word(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
             (length == 16 && is_start).then_some(SecretKind::AwsKey)
+        }
+        // It is given in the syntax of a shell, of INI or of YAML, and always has 40 digits of base64.
+        "ecret_access_key" | "ECRET_ACCESS_KEY" => {
+            let value = rest.trim_start_matches(['"', ' ', '\t', '=', ':', '\'']);
+            let length = value.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte)).count();
+            (length == 40 && value.len() < rest.len()).then_some(SecretKind::AwsKey)
         }
         _ if TWICE.contains(&mark) => is_key_twice_in_base64(after).then_some(SecretKind::PrivateKey),
         "uthorization" | "UTHORIZATION" => {
@@ -542,6 +550,11 @@ mod tests {
         assert_eq!(found, [Secret { line: 2, kind: SecretKind::PrivateKey }]);
         let key = ["AKIA", "ABCDEFGHIJ234567"].concat();
         assert_eq!(kinds(&format!("a={key}")), [(1, SecretKind::AwsKey)]);
+        let key = ["0123456789/bcdefghij", "0123456789+bcdefghij"].concat();
+        for line in ["AWS_SECRET_ACCESS_KEY=", "aws_secret_access_key = ", "export AWS_SECRET_ACCESS_KEY='"] {
+            assert_eq!(kinds(&format!("x\n{line}{key}\n")), [(2, SecretKind::AwsKey)], "{line}");
+            assert_eq!(kinds(&format!("x\n{line}$OTHER\n")), [], "{line}");
+        }
         for token in ["ghp_", "ghs_", "github_pat_", "glpat-", "xoxb-"] {
             let token = [token, "0123456789", "abcdefghij"].concat();
             assert_eq!(kinds(&format!("\n# {token}")), [(2, SecretKind::AccessToken)], "{token}");

@@ -121,13 +121,8 @@ impl Inventory<'_> {
 
     /// Returns the names of all entries of the folder, sorted.
     fn names(&self) -> Result<Vec<String>, fs::Error> {
-        let failing = |error| fs::Error::new("list", self.path, error);
-        let mut names = Vec::new();
-        for entry in self.path.read_dir_utf8().map_err(failing)? {
-            names.push(entry.map_err(failing)?.file_name().to_owned());
-        }
-        names.sort_unstable();
-        Ok(names)
+        let entries = fs::entries(self.path)?;
+        Ok(entries.iter().filter_map(|entry| entry.file_name()).map(str::to_owned).collect())
     }
 
     /// Reads each NAME.toml as the site NAME. Other files are ignored as notes, but anything that could be meant as a

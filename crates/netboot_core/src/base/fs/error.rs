@@ -2,7 +2,7 @@
 
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{FromPathBufError, Utf8Path, Utf8PathBuf};
 
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::printable::printable;
@@ -17,6 +17,11 @@ impl From<NotRegular> for io::Error {
         Self::new(io::ErrorKind::InvalidInput, found)
     }
 }
+
+/// An entry of a folder whose name is not UTF-8, as the cause of an [`Error`]; contains its path, with escapes.
+#[derive(Debug, thiserror::Error)]
+#[error("the name of {0} is not UTF-8")]
+struct NotUtf8(String);
 
 /// A failed file operation and its path.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +56,10 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
 }
 
 fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
-    if is_not_regular(error) {
+    if is::<NotRegular>(error) {
         Some("move it away".to_owned())
+    } else if is::<NotUtf8>(error) {
+        Some("rename or remove that file".to_owned())
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         Some(format!("make `{}` readable for this user", printable(path)))
     } else if error.kind() == io::ErrorKind::InvalidFilename {
@@ -72,8 +79,8 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
     }
 }
 
-fn is_not_regular(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NotRegular>)
+fn is<Cause: std::error::Error + 'static>(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Cause>)
 }
 
 /// Checks whether an action needs no write permission.
@@ -89,6 +96,8 @@ impl Error {
         let denied = matches!(kind, io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied);
         let source = if full || denied && !reads(action) {
             io::Error::new(kind, Unwritable { path: path.clone(), full, reported: source })
+        } else if let Some(name) = source.get_ref().and_then(|cause| cause.downcast_ref::<FromPathBufError>()) {
+            io::Error::new(kind, NotUtf8(format!("{:?}", name.as_path())))
         } else {
             source
         };
@@ -116,7 +125,7 @@ impl Error {
     /// Checks whether there is something other than a regular file where the tool keeps one of its own files.
     #[must_use]
     pub fn is_not_regular(&self) -> bool {
-        is_not_regular(&self.source)
+        is::<NotRegular>(&self.source)
     }
 
     /// Checks whether the file or folder does not exist.
@@ -149,7 +158,20 @@ pub(super) fn failing<'a>(action: &'static str, path: &'a Utf8Path) -> impl FnOn
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::path::PathBuf;
+
     use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_shown_with_escapes() {
+        let name = PathBuf::from(OsStr::from_bytes(b"/d/\xff\x1b\n.toml"));
+        let cause = Utf8PathBuf::try_from(name).unwrap_err().into_io_error();
+        let error = Error::new("list", "/d", cause);
+        assert_eq!(error.reason(), r#"cannot list `/d`: the name of "/d/\xFF\u{1b}\n.toml" is not UTF-8"#);
+        assert_eq!(error.diagnosis().help, ["rename or remove that file".into()]);
+    }
 
     #[test]
     fn a_full_disk_is_found_among_the_causes() {
