@@ -9,7 +9,7 @@ use super::secure_tools::SecureTools;
 use super::variable_store::{self, Access, VariableStore};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
-use crate::loader::signature::without_signatures;
+use crate::loader::signature::remove_signatures;
 use crate::loader::signature_list::{EfiGuid, OWNER, signature_list};
 
 /// Folder in the TFTP folder for a loader that takes the place of the tree's.
@@ -66,11 +66,12 @@ pub fn offered(case: &Case) -> (Utf8PathBuf, Utf8PathBuf) {
 pub fn files(case: &Case, loader: &[u8], tools: &SecureTools) -> Result<Vec<(Utf8PathBuf, Vec<u8>)>, Error> {
     let (first, path) = offered(case);
     let failed = |reason| Error::Application(case.loader.path.clone(), reason);
-    let content = match case.aim {
-        Aim::Refused(Refusal::Tampered) => tampered(loader).map_err(failed)?,
-        Aim::Refused(Refusal::Unsigned) => without_signatures(loader).map_err(failed)?,
-        _ => loader.to_vec(),
-    };
+    let mut content = loader.to_vec();
+    match case.aim {
+        Aim::Refused(Refusal::Tampered) => content = tampered(loader).map_err(failed)?,
+        Aim::Refused(Refusal::Unsigned) => remove_signatures(&mut content).map_err(failed)?,
+        _ => {}
+    }
     let mut files = Vec::new();
     if path != case.loader.path {
         files.push((path, content));
@@ -95,13 +96,11 @@ pub fn has_own(case: &Case, name: &str) -> bool {
 /// [`Error`] if the kernel has no place for signatures, or cannot be read.
 pub fn kernel(case: &Case, tools: &SecureTools) -> Result<Arc<[u8]>, Error> {
     let path = &tools.machine.kernel;
-    let content = fs::read(path)?;
-    Ok(match case.aim {
-        Aim::Refused(Refusal::UnsignedKernel) => {
-            without_signatures(&content).map_err(|reason| Error::Application(path.clone(), reason))?.into()
-        }
-        _ => content.into(),
-    })
+    let mut content = fs::read(path)?;
+    if let Aim::Refused(Refusal::UnsignedKernel) = case.aim {
+        remove_signatures(&mut content).map_err(|reason| Error::Application(path.clone(), reason))?;
+    }
+    Ok(content.into())
 }
 
 /// Returns an EFI application with one bit changed that is signed and has no other meaning: the lowest of its time stamp.

@@ -81,7 +81,7 @@ impl Diagnose for Error {
             }
             Self::Process(error) => error.diagnosis(),
             Self::Passphrase { key, .. } => Class::BadInput.about(key).help(
-                "name a file whose first line is the passphrase, as `passphrase-file` in embed-scripts/sites.toml",
+                "name a file whose only line is the passphrase, as `passphrase-file` in embed-scripts/sites.toml",
             ),
             Self::Refused { program, .. } => Class::BadInput
                 .about(program)
@@ -140,6 +140,7 @@ impl Signer {
                 for secret in passphrase.iter().chain([key]) {
                     check_secret(secret, tree)?;
                 }
+                passphrase.as_deref().map_or(Ok(()), fs::check_passphrase)?;
                 let found = toolchain::look(&[needs::OSSLSIGNCODE], path, cache, progress)?;
                 let program = found.first().map(|tool| tool.file().to_string()).unwrap_or_default();
                 let fixed = ["sign", "-h", "sha256", "-in", PLACEHOLDERS[0], "-out", PLACEHOLDERS[1], "-time"];
@@ -174,7 +175,7 @@ impl Signer {
             method: config.method.clone(),
             folders: (folder, own),
         };
-        signer.sign(&application(), progress)?;
+        signer.sign(application(), progress)?;
         Ok(signer)
     }
 
@@ -195,23 +196,25 @@ impl Signer {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn sign(&self, content: &[u8], progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    pub fn sign(&self, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
         let scratch = fs::Temporary::create(&self.folders.0, Cache::PACK)?;
         let [input, output] = ["unsigned.efi", "signed.efi"].map(|name| scratch.path().join(name));
-        fs::write_new(&input, content, 0o644)?;
+        let refused = |problem: String| Error::Refused { program: self.command.program.clone(), problem };
+        let wanted = Signatures::of(&content).map_err(refused)?.digest;
+        fs::write_new(&input, &content, 0o644)?;
+        let limit = content.len() as u64 + MAX_SIGNATURE;
+        // A kernel has more than a hundred megabytes, and the signed one comes as well.
+        drop(content);
         let mut command = self.command.clone();
         for word in &mut command.args {
             *word = word.replace(PLACEHOLDERS[0], input.as_str()).replace(PLACEHOLDERS[1], output.as_str());
         }
         command.output(progress).map_err(|error| self.explained(error))?;
-        let refused = |problem: String| Error::Refused { program: self.command.program.clone(), problem };
-        let limit = content.len() as u64 + MAX_SIGNATURE;
         let signed = match fs::read_at_most(&output, limit) {
             Err(error) if error.is_not_found() => return Err(refused("it wrote nothing".into())),
             Err(_) => return Err(refused(format!("what it wrote is no plain file of at most {limit} bytes"))),
             Ok(signed) => signed,
         };
-        let wanted = Signatures::of(content).map_err(refused)?.digest;
         self.check(wanted, &signed).map_err(refused)?;
         Ok(signed)
     }
@@ -290,7 +293,7 @@ mod tests {
         let entry = SignerEntry { signer: "CN=x".into(), certificate_sha256: Sha256Digest::of(b"") };
         let method = SigningMethod::Command(Vec::new());
         let signer = Signer { command, identity: Sha256Digest::of(b""), entry, method, folders: (folder.clone(), own) };
-        let error = signer.sign(&application(), &Silent).unwrap_err().to_string();
+        let error = signer.sign(application(), &Silent).unwrap_err().to_string();
         assert!(error.starts_with("cannot sign a loader: `/bin/sh` took longer than "), "{error}");
         drop(signer);
         assert_eq!(fs::entries(&folder).unwrap().len(), 0);

@@ -201,7 +201,7 @@ impl<'a> TreeContents<'a> {
     fn loader(&self, loader: &Stamped<'_>, slot: &Slot, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
         let stamped = self.stamp(self.built.base(&loader.base), slot, stamper)?;
         Ok(match self.signer_of(loader) {
-            Some(signer) => signer.sign(&stamped, self.progress)?,
+            Some(signer) => signer.sign(stamped, self.progress)?,
             None => stamped,
         })
     }

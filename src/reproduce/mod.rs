@@ -323,7 +323,11 @@ impl Run<'_> {
             Reference::Rebuild(plain) => Some(self.context.loader(plain, planned).map_err(failed)?),
             Reference::Published(published) => {
                 let read = published.file(path).and_then(|file| fs::read(&file).ok());
-                read.map(|bytes| signature::without_signatures(&bytes).unwrap_or(bytes))
+                read.map(|mut bytes| {
+                    // A file that is no application stays as it is, and differs.
+                    let _ = signature::remove_signatures(&mut bytes);
+                    bytes
+                })
             }
         };
         if let Some(there) = theirs {

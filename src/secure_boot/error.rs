@@ -30,9 +30,6 @@ pub enum Error {
         /// Name of the missing file.
         missing: &'static str,
     },
-    /// The file of the passphrase begins with an empty line.
-    #[error("the first line of `{0}` is empty, wanted a passphrase")]
-    NoPassphrase(Utf8PathBuf),
     /// A key cannot be read with the passphrase, or without one.
     #[error("`{key}` cannot be read {}", match .passphrase {
         Some(file) => format!("with the passphrase in `{file}`"),
@@ -81,7 +78,6 @@ impl Diagnose for Error {
             }
             Self::NotAFolder(path) => Class::Failure.about(path).help(Flag::Out),
             Self::NoKeys { folder, .. } => Class::Failure.about(folder).help(Flag::Out).help(Help::Without(Flag::Leaf)),
-            Self::NoPassphrase(file) => Class::Failure.about(file).help("write the passphrase to its first line"),
             Self::Locked { key, .. } => Class::Failure.about(key).help(Flag::PassphraseFile),
             Self::NotCertificates(file) => Class::BadInput.about(file).help("convert it with `openssl x509`"),
             Self::NoModes(file) => Class::Failure.about(file).help(Flag::Out),

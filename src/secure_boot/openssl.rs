@@ -1,7 +1,5 @@
 //! The program openssl, which reads and writes private keys in place of this process.
 
-use std::io::Read as _;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::Error;
@@ -51,19 +49,14 @@ pub struct Openssl {
 
 impl Openssl {
     /// Finds openssl in `path`, a list of folders in the format of `PATH`. `passphrase` is the absolute path of a file
-    /// whose first line protects the keys.
+    /// whose only line protects the keys.
     ///
     /// # Errors
     ///
     /// [`Error`] if openssl is missing, or if there is no passphrase in the file.
     pub fn find(path: &str, passphrase: Option<Utf8PathBuf>) -> Result<Self, Error> {
         if let Some(file) = &passphrase {
-            fs::check_secret(file)?;
-            let mut first = [0];
-            let read = fs::open(file)?.read(&mut first).map_err(|error| fs::Error::new("read", file, error))?;
-            if read == 0 || first == *b"\n" || first == *b"\r" {
-                return Err(Error::NoPassphrase(file.clone()));
-            }
+            fs::check_passphrase(file)?;
         }
         let program = find_program("openssl", path);
         let program = program.ok_or_else(|| Error::NoOpenssl(install_lines(&[&needs::OPENSSL], path)))?;

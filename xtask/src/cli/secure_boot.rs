@@ -48,7 +48,7 @@ pub struct Keys {
     /// Validity of the loaders' certificate; that of the authority is twice as long
     #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=18250))]
     pub days: u32,
-    /// File whose first line is the passphrase of all keys [default: no passphrase]
+    /// File whose only line is the passphrase of all keys [default: no passphrase]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub passphrase_file: Option<Utf8PathBuf>,
     /// Certificates to trust in addition, such as Microsoft's: PEM or DER; repeatable

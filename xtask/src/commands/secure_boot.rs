@@ -13,7 +13,7 @@ use netboot_loaders::build_loaders::Config;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::loader::file_kind::{self, FileKind};
-use netboot_loaders::loader::signature::{Signatures, without_signatures};
+use netboot_loaders::loader::signature::{Signatures, remove_signatures};
 use netboot_loaders::printable::printable;
 use netboot_loaders::secure_boot::{self, FILES, NewKeys, Openssl, signing_files};
 use serde_json::json;
@@ -26,7 +26,7 @@ use crate::program::PUBLISHED;
 use netboot_loaders::base::diagnostic::{Class, Flag};
 
 /// Maximum size of a program to sign, in bytes; unified kernel images have 100 MB.
-const MAX_PROGRAM: u64 = 512 << 20;
+const MAX_PROGRAM: u64 = 192 << 20;
 
 pub(super) fn run(what: &SecureBootCommand, host: &Host<'_>) -> Result<(), Failure> {
     match what {
@@ -48,7 +48,7 @@ fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
         let text = format!("`{}` exists, and nothing is replaced by a signed program", printable(&out));
         return Err(Failure::new(Class::Failure, text).help(Flag::Out));
     }
-    let content = fs::read_at_most(&file, MAX_PROGRAM)?;
+    let mut content = fs::read_at_most(&file, MAX_PROGRAM)?;
     if !matches!(file_kind::identify(&content), Some((FileKind::EfiApplication, _))) {
         let text = format!(
             "`{}` is {}, wanted {} for UEFI",
@@ -64,11 +64,11 @@ fn sign(args: &Sign, host: &Host<'_>) -> Result<(), Failure> {
         Failure::new(Class::BadInput, text).help("name a kernel with an EFI stub, or another EFI application")
     };
     let before = Signatures::of(&content).map_err(unfit)?.signatures.len();
-    let plain = without_signatures(&content).map_err(unfit)?;
+    remove_signatures(&mut content).map_err(unfit)?;
     let (cache, tree) = (host.cache()?, host.project.default_tree());
     let signer = host.signer(Some(secure_boot), config.pins.ipxe.epoch, &tree, &cache)?;
     let Some(signer) = signer else { return Ok(()) };
-    let signed = signer.sign(&plain, host.ui)?;
+    let signed = signer.sign(content, host.ui)?;
     fs::write_new_atomic(&out, &signed)?;
     let (by, sha256) = (signer.entry().signer, Sha256Digest::of(&signed));
     let taken = match before {

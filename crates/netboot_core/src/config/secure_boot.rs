@@ -194,7 +194,14 @@ fn certificates(
     let found: Option<Vec<_>> = CertificateDer::pem_slice_iter(&pem).map(|der| der.ok().and_then(read)).collect();
     let message = format!("`{}` has a certificate that cannot be read", at.value);
     let found = found.ok_or_else(|| at.location.finding(message, "look at it with `openssl x509`"));
-    Some((table.accept(found)?, pem))
+    let found = table.accept(found)?;
+    if let Some(key) = found.first().and_then(SigningCertificate::unfit_key) {
+        let message =
+            format!("`{}` begins with a certificate of {key}, wanted one of RSA with 2048 to 8192 bits", at.value);
+        table.report(at.location.finding(message, "have another key made, and a certificate for it"));
+        return None;
+    }
+    Some((found, pem))
 }
 
 fn method(table: &Table<'_>, project: &Utf8Path) -> Option<SigningMethod> {

@@ -25,6 +25,7 @@ use crate::digest::{Hasher, Sha256Digest};
 const INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.4");
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 
 /// Maximum number of signatures of a file that are read.
@@ -110,19 +111,22 @@ pub fn microsofts_machines<'c>(signers: impl Iterator<Item = &'c SigningCertific
     }
 }
 
-/// Returns `content`, an EFI application, without its signatures.
+/// Removes the signatures of `content`, an EFI application.
 ///
 /// # Errors
 ///
-/// A message if its headers contradict each other.
-pub fn without_signatures(content: &[u8]) -> Result<Vec<u8>, String> {
+/// A message if its headers contradict each other; then `content` is as before.
+pub fn remove_signatures(content: &mut Vec<u8>) -> Result<(), String> {
     let Headers { checksum, directory, table: (start, _), .. } = Headers::read(content)?;
-    let outside = || "its signatures are not in the file".to_owned();
-    let mut plain = content.get(..start).ok_or_else(outside)?.to_vec();
-    for (at, length) in [(checksum, 4), (directory, 8)] {
-        plain.get_mut(at..at + length).ok_or_else(outside)?.fill(0);
+    let fields = [checksum..checksum + 4, directory..directory + 8];
+    if start > content.len() || fields.iter().any(|field| field.end > start) {
+        return Err("its signatures are not in the file".to_owned());
     }
-    Ok(plain)
+    content.truncate(start);
+    for field in fields {
+        content[field].fill(0);
+    }
+    Ok(())
 }
 
 /// Returns the content of the section `name` of an EFI application; `None` if it has no such section. A name of more than
@@ -416,6 +420,23 @@ impl SigningCertificate {
         Self::of(&Certificate::from_der(der).ok()?)
     }
 
+    /// Returns what the key is, if it is none whose signatures count: RSA of 2048 to 8192 bits.
+    #[must_use]
+    pub fn unfit_key(&self) -> Option<String> {
+        let certificate = Certificate::from_der(&self.der).ok()?;
+        let info = certificate.tbs_certificate.subject_public_key_info;
+        if info.algorithm.oid != RSA {
+            return Some(format!("a key of the kind {}", info.algorithm.oid));
+        }
+        let numbers = <Vec<Any> as x509_cert::der::Decode>::from_der(info.subject_public_key.raw_bytes());
+        let bits = numbers.ok().as_ref().and_then(|numbers| numbers.first()).map_or(0, |modulus| {
+            let number = modulus.value().iter().skip_while(|byte| **byte == 0);
+            let first = number.clone().next().map_or(0, |byte| byte.leading_zeros() as usize);
+            (number.count() * 8).saturating_sub(first)
+        });
+        (!(2048..=8192).contains(&bits)).then(|| format!("an RSA key of {bits} bits"))
+    }
+
     fn of(certificate: &Certificate) -> Option<Self> {
         let fields = &certificate.tbs_certificate;
         let not_after: Duration = fields.validity.not_after.to_unix_duration();
@@ -446,15 +467,20 @@ mod tests {
     }
 
     #[test]
-    fn without_signatures_is_what_it_was_before_they_were_made() {
+    fn a_signed_application_becomes_what_it_was_before() {
         let signed = with_table(&[&16_u32.to_le_bytes()[..], &[0, 2, 2, 0], &[0; 8]].concat());
         assert_eq!(Signatures::of(&signed).unwrap().signatures.len(), 1);
         assert!(has_table(&signed[..0x400]) && !has_table(&application()) && !has_table(&signed[..0x100]));
-        assert_eq!(without_signatures(&signed).unwrap(), application());
-        assert_eq!(without_signatures(&application()).unwrap(), application());
+        for content in [&signed, &application()] {
+            let mut plain = content.clone();
+            remove_signatures(&mut plain).unwrap();
+            assert_eq!(plain, application());
+        }
         let mut outside = signed;
         outside[DIRECTORY + 3] = 0x7f;
-        assert_eq!(without_signatures(&outside).unwrap_err(), "its signatures are not in the file");
+        let before = outside.clone();
+        assert_eq!(remove_signatures(&mut outside).unwrap_err(), "its signatures are not in the file");
+        assert_eq!(outside, before);
     }
 
     #[test]

@@ -18,9 +18,9 @@ impl From<NotRegular> for io::Error {
     }
 }
 
-/// An entry of a folder whose name is not UTF-8, as the cause of an [`Error`]; contains its path, with escapes.
+/// An entry of a folder whose name is not UTF-8, as the cause of an [`Error`]; contains its path, with U+FFFD in place of what is wrong.
 #[derive(Debug, thiserror::Error)]
-#[error("the name of {0} is not UTF-8")]
+#[error("the name of `{}` is not UTF-8", printable(.0))]
 struct NotUtf8(String);
 
 /// A failed file operation and its path.
@@ -97,7 +97,7 @@ impl Error {
         let source = if full || denied && !reads(action) {
             io::Error::new(kind, Unwritable { path: path.clone(), full, reported: source })
         } else if let Some(name) = source.get_ref().and_then(|cause| cause.downcast_ref::<FromPathBufError>()) {
-            io::Error::new(kind, NotUtf8(format!("{:?}", name.as_path())))
+            io::Error::new(kind, NotUtf8(name.as_path().to_string_lossy().into_owned()))
         } else {
             source
         };
@@ -169,7 +169,7 @@ mod tests {
         let name = PathBuf::from(OsStr::from_bytes(b"/d/\xff\x1b\n.toml"));
         let cause = Utf8PathBuf::try_from(name).unwrap_err().into_io_error();
         let error = Error::new("list", "/d", cause);
-        assert_eq!(error.reason(), r#"cannot list `/d`: the name of "/d/\xFF\u{1b}\n.toml" is not UTF-8"#);
+        assert_eq!(error.reason(), "cannot list `/d`: the name of `/d/\u{FFFD}\\u{1b}\\n.toml` is not UTF-8");
         assert_eq!(error.diagnosis().help, ["rename or remove that file".into()]);
     }
 

@@ -26,5 +26,5 @@ pub use self::read::{
     MAX_INVENTORY, MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text,
     read_text_if_exists,
 };
-pub use self::secret::{SecretFlaw, check_secret, create_private_dir};
+pub use self::secret::{SecretFlaw, check_passphrase, check_secret, create_private_dir};
 pub use self::temporary::temporary_file;
