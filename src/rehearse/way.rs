@@ -11,7 +11,7 @@ use similar::TextDiff;
 use super::event::{FetchedImage, ProgramEvent};
 use super::keys;
 use crate::base::plural::count;
-use crate::base::url::without_credentials_in;
+use crate::base::secrets;
 use crate::boot_test::boot_event::{BootEvent, SinkMessage, TimedEvent};
 use crate::printable::single_line;
 
@@ -447,7 +447,7 @@ impl WayBuilder {
 
     fn push(&mut self, at: Duration, depth: usize, text: &str) {
         self.trail(depth, text);
-        let mut text = single_line(&without_credentials_in(text));
+        let mut text = single_line(&secrets::shown_line(text));
         if let Some((end, _)) = text.char_indices().nth(WIDTH) {
             text.truncate(end);
             text.push_str("...");

@@ -5,7 +5,7 @@ mod bench;
 mod deploy;
 mod lint;
 mod mirror;
-mod rehearse;
+pub mod rehearse;
 mod secure_boot;
 mod servers;
 
@@ -387,26 +387,45 @@ pub struct Output {
     pub flag: Flag,
     /// Path given for it; `None` for the default.
     pub path: Option<Utf8PathBuf>,
-    /// Whether a tree or a release is written, which replaces the one at the path.
-    pub is_tree: bool,
+    pub kind: OutputKind,
 }
+
+/// What a command writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// A tree or a release, which replaces the one at the path.
+    Tree,
+    /// Files in a folder, or a file that replaces nothing.
+    Place,
+    /// A file with this beginning, which replaces one that is empty or begins in the same way.
+    File(&'static [u8]),
+}
+
+/// First bytes of a tarball: gzip with the method deflate.
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+/// First byte of JSON.
+const JSON: &[u8] = b"{";
 
 impl XtaskCommand {
     /// Returns the options that name the outputs of this command.
     pub fn outputs(&self) -> Vec<Output> {
-        let of = |flag, path: &Option<Utf8PathBuf>| Output { flag, path: path.clone(), is_tree: false };
+        let output = |flag, path: &Option<Utf8PathBuf>, kind| Output { flag, path: path.clone(), kind };
+        let of = |flag, path| output(flag, path, OutputKind::Place);
+        let file = |flag, path, beginning| output(flag, path, OutputKind::File(beginning));
         match self {
-            Self::BuildLoaders(args) => vec![Output { is_tree: true, ..of(Flag::Out, &args.out) }],
-            Self::Release(args) => vec![Output { is_tree: true, ..of(Flag::Out, &args.out) }],
-            Self::BundleSources { out, .. } => vec![of(Flag::Out, out)],
-            Self::BundleBases(args) => vec![of(Flag::Out, &args.out)],
+            Self::BuildLoaders(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
+            Self::Release(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
+            Self::BundleSources { out, .. } => vec![file(Flag::Out, out, GZIP)],
+            Self::BundleBases(args) => vec![file(Flag::Out, &args.out, GZIP)],
             Self::Recipe(args) => vec![of(Flag::Out, &args.out)],
-            Self::Ignition(args) => vec![of(Flag::Out, &args.out)],
+            Self::Ignition(args) => vec![file(Flag::Out, &args.out, JSON)],
             Self::Docs(args) if args.man.is_some() => vec![of(Flag::Man, &args.man)],
             Self::Docs(args) => vec![of(Flag::Out, &args.out)],
             Self::BootTest(args) => vec![of(Flag::Report, &args.report)],
-            Self::Lint(args) => vec![of(Flag::Sarif, &args.sarif)],
-            Self::Rehearse(args) => vec![of(Flag::Report, &args.report), of(Flag::Record, &args.record)],
+            Self::Lint(args) => vec![file(Flag::Sarif, &args.sarif, JSON)],
+            Self::Rehearse(args) => {
+                vec![of(Flag::Report, &args.report), file(Flag::Record, &args.record, rehearse::RECORD.as_bytes())]
+            }
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
@@ -417,7 +436,7 @@ impl XtaskCommand {
             }
             Self::Bench { what } => {
                 let measured =
-                    what.measure().map(|args| [of(Flag::Scratch, &args.scratch), of(Flag::Json, &args.json)]);
+                    what.measure().map(|args| [of(Flag::Scratch, &args.scratch), file(Flag::Json, &args.json, JSON)]);
                 measured.into_iter().flatten().collect()
             }
             Self::Fetch(_)

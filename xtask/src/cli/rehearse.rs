@@ -11,6 +11,10 @@ use netboot_loaders::rehearse::served::GivenAnswer;
 use super::arguments::name;
 use super::{ConfigArgs, MakeArgs, OriginArgs};
 
+/// First line of a recorded way.
+pub const RECORD: &str =
+    "# The way that a script took, as `rehearse --record` wrote it; `rehearse --expect` compares with it.\n";
+
 /// Arguments of `rehearse`.
 #[derive(Args)]
 pub struct RehearseArgs {

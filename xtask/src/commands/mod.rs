@@ -31,13 +31,15 @@ mod test;
 mod update;
 mod verify;
 
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::base::fs;
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::{below_no_tree, outside_trees};
 
-use crate::cli::{DocsArgs, XtaskCommand};
+use crate::cli::{DocsArgs, OutputKind, XtaskCommand};
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use netboot_loaders::base::diagnostic::Class;
@@ -46,7 +48,7 @@ use netboot_loaders::base::diagnostic::Class;
 pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     for output in command.outputs() {
         if let Some(path) = &output.path {
-            check_output(&absolute(path)?, output.is_tree, host)?;
+            check_output(&absolute(path)?, output.kind, host)?;
         }
     }
     if needs_project(&command) {
@@ -141,11 +143,10 @@ fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks that writing to `path` replaces nothing but the output of an earlier command; `is_tree` as in
-/// [`Output`](crate::cli::Output).
-fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), Failure> {
+/// Checks that writing to `path` replaces nothing but the output of an earlier command.
+fn check_output(path: &Utf8Path, kind: OutputKind, host: &Host<'_>) -> Result<(), Failure> {
     check_place(path, MAX_OUTPUT_NAME)?;
-    if is_tree { below_no_tree(path) } else { outside_trees(path) }?;
+    if kind == OutputKind::Tree { below_no_tree(path) } else { outside_trees(path) }?;
     let refuse = |found: String, remedy: &str| {
         Err(Failure::new(Class::Failure, format!("cannot write to `{}`: {found}", printable(path))).help(remedy))
     };
@@ -154,6 +155,9 @@ fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), F
             "found a device, a FIFO or a socket".into(),
             "give the path of a file or folder, or none for the default",
         );
+    }
+    if let OutputKind::File(beginning) = kind {
+        check_file(path, beginning)?;
     }
     let real = real_path(path);
     let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
@@ -164,6 +168,28 @@ fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), F
         ),
         None => Ok(()),
     }
+}
+
+/// Checks that the file at `path` is empty or begins with `beginning`, if there is one. Through a link, such as
+/// `/dev/stdout`, it would be another one that is replaced, or the link itself.
+fn check_file(path: &Utf8Path, beginning: &[u8]) -> Result<(), Failure> {
+    let refuse = |found: String, remedy: &str| {
+        Err(Failure::new(Class::Failure, format!("cannot write to `{}`: found {found}", printable(path))).help(remedy))
+    };
+    if path.is_symlink() {
+        let found = format!("a symbolic link to `{}`", printable(&path.read_link_utf8().unwrap_or_default()));
+        return refuse(found, "name the file itself");
+    }
+    if !path.is_file() {
+        return Ok(());
+    }
+    let mut content = Vec::new();
+    let read = fs::open(path)?.take(beginning.len() as u64).read_to_end(&mut content);
+    read.map_err(|error| fs::Error::new("read", path, error))?;
+    if content.is_empty() || content == beginning {
+        return Ok(());
+    }
+    refuse("a file that this command has not written".into(), "name another file, or remove this one")
 }
 
 /// Returns `path` without symbolic links, as far as it exists.

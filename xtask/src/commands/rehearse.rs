@@ -33,13 +33,10 @@ use serde_json::json;
 use super::boot_test::tls;
 use super::install;
 use crate::cli::RehearseArgs;
+use crate::cli::rehearse::RECORD;
 use crate::exit::Failure;
 use crate::host::{Host, absolute, processors, temporary_folder};
 use crate::program::PUBLISHED;
-
-/// First lines of a recorded way.
-const HEADER: &str =
-    "# The way that a script took, as `rehearse --record` wrote it; `rehearse --expect` compares with it.\n";
 
 /// Number of failures to show.
 const FAILURES: usize = 20;
@@ -140,13 +137,6 @@ fn check_files(args: &RehearseArgs, host: &Host<'_>) -> Result<(), Failure> {
     }
     for answer in &args.answers {
         check_answer(answer)?;
-    }
-    if let Some(file) = &args.record {
-        let old = fs::read_text_if_exists(file)?.unwrap_or_default();
-        if !old.is_empty() && !old.starts_with(HEADER.as_bytes()) {
-            let text = format!("`{}` is not empty, and no way that `--record` has written", printable(file));
-            return Err(Failure::new(Class::BadInput, text).help("choose another file, or remove it"));
-        }
     }
     if args.all || args.report.is_some() {
         RehearsalReport::check(&report_folder(args, host)?)?;
@@ -398,7 +388,7 @@ fn show(
     }
     host.ui.answer(&text, report.json());
     if let Some(file) = &args.record {
-        fs::write_atomic(&absolute(file)?, format!("{HEADER}{}", rehearsed.way.record()).as_bytes())?;
+        fs::write_atomic(&absolute(file)?, format!("{RECORD}{}", rehearsed.way.record()).as_bytes())?;
     }
     for warning in warnings(args, done) {
         host.ui.warn(warning);

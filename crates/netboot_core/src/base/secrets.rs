@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use crate::base::der::{HEAD, is_private_key};
 use crate::base::diagnostic::{Diagnostic, Location};
-use crate::base::url::without_credentials;
+use crate::base::url::{without_credentials, without_credentials_in};
 
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -503,6 +503,19 @@ pub fn shown(text: &str) -> String {
     escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 
+/// Returns `line`, of a script or a log, without user names and passwords in URLs; if it has another secret, its first word.
+#[must_use]
+pub fn shown_line(line: &str) -> String {
+    let line = without_credentials_in(line);
+    if find(line.as_bytes()).is_empty() {
+        return line;
+    }
+    let start = line.len() - line.trim_start().len();
+    let end = line[start..].find(char::is_whitespace).map_or(line.len(), |end| start + end);
+    // Nothing but the secret may be there.
+    if end == line.len() { "...".to_owned() } else { format!("{} ...", &line[..end]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,6 +530,17 @@ mod tests {
         assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
         assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
         assert_eq!(shown("user:pw@host//x"), "…@host//x");
+    }
+
+    #[test]
+    fn a_line_with_a_secret_is_cut() {
+        assert_eq!(shown_line("chain http://u:pw@192.0.2.1/a?b"), "chain http://…@192.0.2.1/a?b");
+        assert_eq!(shown_line("  set net0/password S3cret && x"), "  set ...");
+        for secret in ["http:/bob:S3cret@h/", "http://h/k?token=S3cret", "bob:S3cret@h/", "rootpw=S3cret"] {
+            assert_eq!(shown_line(&format!("chain {secret} || shell")), "chain ...", "{secret}");
+            assert_eq!(shown_line(secret), "...", "{secret}");
+        }
+        assert_eq!(shown_line("\techo a  b "), "\techo a  b ");
     }
 
     #[test]

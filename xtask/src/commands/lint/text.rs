@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use netboot_loaders::base::diagnostic::{Page, Subcommand, Wording as _};
 use netboot_loaders::base::plural::count;
+use netboot_loaders::base::secrets;
 use netboot_loaders::base::url::without_credentials_in;
 use netboot_loaders::lint::LintedScript;
 use netboot_loaders::printable::single_line;
@@ -94,9 +95,13 @@ fn describe(script: &LintedScript, parsed: &ParsedScript<'_>, finding: &Finding,
     out.push('\n');
 }
 
-/// Returns the line of a finding, and a line that marks the word at fault. Shortens long lines and hides passwords.
+/// Returns the line of a finding, and a line that marks the word at fault. Shortens long lines and hides passwords in URLs;
+/// both are empty if the line has another secret.
 fn marked(parsed: &ParsedScript<'_>, finding: &Finding) -> (String, String) {
     let line = parsed.line_text(finding.line);
+    if !secrets::find(without_credentials_in(line).as_bytes()).is_empty() {
+        return (String::new(), String::new());
+    }
     let shown = |text: &str| single_line(&without_credentials_in(&text.replace('\t', " ")));
     let Span { start: from, end } = finding.span;
     let line_start = parsed.text.get(..from).and_then(|text| text.rfind('\n')).map_or(0, |end| end + 1);
