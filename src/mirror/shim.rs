@@ -30,7 +30,7 @@ pub(super) const MAX_SHIM: usize = 8 << 20;
 /// Maximum size of a live CD in bytes; Fedora's have about 1,000,000,000.
 pub(super) const MAX_ISO: u64 = 4 << 30;
 /// Maximum size of a kernel whose signature is read, in bytes.
-pub(super) const MAX_KERNEL: u64 = 256 << 20;
+pub(super) const MAX_KERNEL: u64 = 192 << 20;
 
 /// Maximum number of characters of a name that are kept.
 const MAX_NAME: usize = 400;

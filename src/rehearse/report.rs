@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fault::RehearsalFault;
 use super::rehearsal::Rehearsal;
 use super::run::Rehearsed;
-use crate::base::{fs, paths};
+use crate::base::{fs, paths, secrets};
 use crate::boot_test;
 use crate::boot_test::report::html;
 use crate::boot_test::tools::TestTool;
@@ -118,8 +118,8 @@ fn card(rehearsal: &Rehearsal<'_>, rehearsed: &Rehearsed) -> Value {
         "outcome": outcome(rehearsed),
         "reason": (!is_good).then_some(end),
         "milliseconds": milliseconds(rehearsed.elapsed),
-        "console": format!("{}\n{}", rehearsed.way.timeline(), rehearsed.console),
-        "log": rehearsed.log,
+        "console": format!("{}\n{}", rehearsed.way.timeline(), secrets::shown_text(&rehearsed.console)),
+        "log": secrets::shown_text(&rehearsed.log),
     })
 }
 

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::json::{BootReport, CaseOutcome, CaseReport, to_seconds};
+use crate::base::secrets;
 use crate::base::{fs, paths};
 use crate::boot_test::phase::Phase;
 use crate::html_page;
@@ -82,7 +83,7 @@ fn card(report: &BootReport, case: &CaseReport) -> Value {
         "picture": case.picture.as_ref().map(|bytes| STANDARD.encode(bytes)),
         "no_picture": case.no_picture,
         "bars": bars,
-        "console": case.console,
-        "log": case.log,
+        "console": secrets::shown_text(&case.console),
+        "log": secrets::shown_text(&case.log),
     })
 }

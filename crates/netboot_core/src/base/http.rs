@@ -182,6 +182,12 @@ pub enum Error {
         /// Target of the redirect.
         to: String,
     },
+    /// A redirect to something that is not a URL.
+    #[error("the server redirects to `{to}`, wanted an address that can be read")]
+    Unreadable {
+        /// Target of the redirect.
+        to: String,
+    },
     /// A redirect to a URL that is neither http nor https.
     #[error("the server redirects to `{to}`, wanted an address with http or https")]
     Scheme {
@@ -189,15 +195,16 @@ pub enum Error {
         to: String,
     },
     /// The server's certificate is not trusted or not valid.
-    #[error("the certificate of `{host}` is refused: {reason}")]
+    #[error("the certificate of `{host}` is refused: {flaw}")]
     Certificate {
         /// Host name.
         host: String,
         /// Reason for the refusal.
-        reason: String,
-        /// Whether adding a certificate authority to the system's store would help.
-        unknown: bool,
+        flaw: CertificateFlaw,
     },
+    /// There is no version of TLS, or no algorithm, that both sides accept.
+    #[error("the server and this tool agree on no TLS 1.2 or 1.3: {0}")]
+    Handshake(String),
     /// The proxy cannot be reached, or does not respond as it should.
     #[error("the proxy `{proxy}` in `{variable}`: {reason}")]
     Proxy {
@@ -211,6 +218,39 @@ pub enum Error {
     /// The connection failed.
     #[error("{0}")]
     Connection(String),
+}
+
+/// Reason for refusing a server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFlaw {
+    /// No known authority has issued it.
+    #[error("no authority that this system trusts has signed it")]
+    UnknownIssuer,
+    /// There are no authorities.
+    #[error("this system trusts no authority at all")]
+    NoAuthorities,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+    /// Its time is still to come.
+    #[error("it is not valid yet")]
+    NotValidYet,
+    /// It names other hosts.
+    #[error("it is another host's")]
+    OtherHost,
+    /// It may issue certificates, as most that sign themselves may.
+    #[error("it is that of an authority, which cannot be a server's as well")]
+    Authority,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CertificateFlaw {
+    /// Checks whether adding an authority to the system's store would help.
+    fn is_of_store(&self) -> bool {
+        matches!(self, Self::UnknownIssuer | Self::NoAuthorities)
+    }
 }
 
 impl Error {
@@ -233,16 +273,24 @@ impl Error {
     /// Checks whether this network may be the problem: its proxy, or its own certificate authority.
     #[must_use]
     pub fn is_of_network(&self) -> bool {
-        matches!(self, Self::Certificate { unknown: true, .. } | Self::Proxy { .. })
+        match self {
+            Self::Certificate { flaw, .. } => flaw.is_of_store(),
+            Self::Proxy { .. } => true,
+            _ => false,
+        }
     }
 
     /// Returns the remedy, unless it is to check the URL.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Certificate { unknown: true, .. } => Some(
+            Self::Certificate { flaw, .. } if flaw.is_of_store() => Some(
                 "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),
             ),
+            Self::Certificate { flaw: CertificateFlaw::Authority, .. } => Some(
+                "give the server a certificate that the authority has issued, with `basicConstraints = CA:FALSE`".into(),
+            ),
+            Self::Handshake(_) => Some("check the address, and which versions of TLS the server accepts".into()),
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
             Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
                 Some(format!("give user and password in `{variable}`, as in `http://user:password@host:port`"))
@@ -311,7 +359,7 @@ impl HttpClient {
             let Some(location) = redirect(&response) else {
                 return Ok((response, with_user(&now, url, &seen[0])));
             };
-            let mut next = now.join(&location).map_err(|_| Error::Scheme { to: shown(&location) })?;
+            let mut next = now.join(&location).map_err(|_| Error::Unreadable { to: shown(&location) })?;
             check_redirect(&now, &next)?;
             let own = remove_user(&mut next);
             // A password is sent only to the server that it was given for.
@@ -518,11 +566,14 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
     }
     let of_proxy =
         |proxy: &Proxy, reason| Error::Proxy { proxy: proxy.url.to_string(), variable: proxy.variable.clone(), reason };
-    if let Some((reason, unknown)) = certificate(error) {
+    if let Some(flaw) = tls_error(error).and_then(certificate) {
         return match way {
-            Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {reason}")),
-            None => Error::Certificate { host: host.to_owned(), reason, unknown },
+            Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {flaw}")),
+            None => Error::Certificate { host: host.to_owned(), flaw },
         };
+    }
+    if let Some(reason) = tls_error(error).and_then(disagreement).filter(|_| way.is_none()) {
+        return Error::Handshake(reason);
     }
     match way.filter(|(proxy, _)| is_of_proxy(error, proxy)) {
         Some((proxy, reached)) => {
@@ -581,28 +632,44 @@ fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
     }
 }
 
-/// Returns why a certificate was refused, and whether the reason is an unknown issuer.
-fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
+fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Returns why a certificate was refused.
+fn certificate(error: &rustls::Error) -> Option<CertificateFlaw> {
     use rustls::CertificateError as C;
-    let error = match error {
-        ureq::Error::Rustls(error) => error,
-        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+    let flaw = match error {
+        rustls::Error::InvalidCertificate(flaw) => flaw,
+        rustls::Error::General(text) if text.contains("No CA certificates") => {
+            return Some(CertificateFlaw::NoAuthorities);
+        }
         _ => return None,
     };
+    Some(match flaw {
+        C::UnknownIssuer => CertificateFlaw::UnknownIssuer,
+        C::Expired | C::ExpiredContext { .. } => CertificateFlaw::Expired,
+        C::NotValidYet | C::NotValidYetContext { .. } => CertificateFlaw::NotValidYet,
+        C::NotValidForName | C::NotValidForNameContext { .. } => CertificateFlaw::OtherHost,
+        // The verifier's own type of this error is not public.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => CertificateFlaw::Authority,
+        other => CertificateFlaw::Other(other.to_string()),
+    })
+}
+
+/// Returns why a handshake failed for good.
+fn disagreement(error: &rustls::Error) -> Option<String> {
+    use rustls::AlertDescription as A;
     match error {
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            Some(("no authority that this system trusts has signed it".into(), true))
+        rustls::Error::AlertReceived(A::ProtocolVersion) => Some("it refuses these versions".into()),
+        rustls::Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) => {
+            Some("it refuses what was offered".into())
         }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            Some(("it has expired".into(), false))
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            Some(("it is another host's".into(), false))
-        }
-        rustls::Error::InvalidCertificate(other) => Some((other.to_string(), false)),
-        rustls::Error::General(text) if text.contains("No CA certificates") => {
-            Some(("this system trusts no authority at all".into(), true))
-        }
+        rustls::Error::PeerIncompatible(_) => Some("what it offers is too old".into()),
         _ => None,
     }
 }

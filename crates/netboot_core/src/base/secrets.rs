@@ -503,10 +503,18 @@ pub fn shown(text: &str) -> String {
     escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 
-/// Returns `line`, of a script or a log, without user names and passwords in URLs; if it has another secret, its first word.
+/// Returns `line`, of a script or a log, without user names and passwords in URLs, and without queries that have a token;
+/// if it has another secret, its first word.
 #[must_use]
 pub fn shown_line(line: &str) -> String {
-    let line = without_credentials_in(line);
+    let without_token = |word: &str| match word.split_once('?') {
+        Some((address, _)) if !find(word.as_bytes()).is_empty() => {
+            let rest = &word[word.trim_end_matches(|c: char| c.is_whitespace() || c == ':').len()..];
+            format!("{address}?...{rest}")
+        }
+        _ => word.to_owned(),
+    };
+    let line: String = without_credentials_in(line).split_inclusive(char::is_whitespace).map(without_token).collect();
     if find(line.as_bytes()).is_empty() {
         return line;
     }
@@ -514,6 +522,16 @@ pub fn shown_line(line: &str) -> String {
     let end = line[start..].find(char::is_whitespace).map_or(line.len(), |end| start + end);
     // Nothing but the secret may be there.
     if end == line.len() { "...".to_owned() } else { format!("{} ...", &line[..end]) }
+}
+
+/// Returns `text` with each line as [`shown_line`] returns it.
+#[must_use]
+pub fn shown_text(text: &str) -> String {
+    // Most texts have no secret.
+    if find(text.as_bytes()).is_empty() {
+        return text.to_owned();
+    }
+    text.lines().map(|line| shown_line(line) + "\n").collect()
 }
 
 #[cfg(test)]
@@ -536,7 +554,11 @@ mod tests {
     fn a_line_with_a_secret_is_cut() {
         assert_eq!(shown_line("chain http://u:pw@192.0.2.1/a?b"), "chain http://…@192.0.2.1/a?b");
         assert_eq!(shown_line("  set net0/password S3cret && x"), "  set ...");
-        for secret in ["http:/bob:S3cret@h/", "http://h/k?token=S3cret", "bob:S3cret@h/", "rootpw=S3cret"] {
+        assert_eq!(
+            shown_line("GET http://192.0.2.1/k?token=S3cret: 404, or http://h/?a=b"),
+            "GET http://192.0.2.1/k?...: 404, or http://h/?a=b"
+        );
+        for secret in ["http:/bob:S3cret@h/", "bob:S3cret@h/", "rootpw=S3cret"] {
             assert_eq!(shown_line(&format!("chain {secret} || shell")), "chain ...", "{secret}");
             assert_eq!(shown_line(secret), "...", "{secret}");
         }

@@ -1,7 +1,12 @@
 //! Properties of an iPXE loader that its bytes alone reveal.
 
+use memchr::memmem;
+
 use super::image::{self, ImageRegion};
 use crate::base::fs::MAX_TEXT;
+
+/// Names in every iPXE: in its banner, which can be changed, and in the addresses of its errors.
+const NAMES: [&[u8]; 2] = [b"iPXE", b"ipxe.org"];
 
 /// The version and the script of a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +21,9 @@ impl LoaderFacts {
     /// Examines `loader`, unpacking it if it is a BIOS loader.
     #[must_use]
     pub fn of(loader: &[u8]) -> Self {
-        let regions = image::regions(loader);
+        let mut regions = image::regions(loader);
+        // Any program can end a text with three numbers, but only iPXE tells its name.
+        regions.retain(|region| NAMES.iter().any(|name| memmem::find(&region.content, name).is_some()));
         let first = |look: fn(&ImageRegion) -> Option<String>| regions.iter().find_map(look);
         Self { version: first(version), script: first(script) }
     }
@@ -81,6 +88,7 @@ mod tests {
         assert_eq!(LoaderFacts::of(CONTENT), wanted);
         assert_eq!(LoaderFacts::of(&[&b"prefix"[..], &pack(CONTENT)].concat()), wanted);
         assert_eq!(LoaderFacts::of(b"something"), LoaderFacts::default());
+        assert_eq!(LoaderFacts::of(b"Linux\0version 6.6.0\0"), LoaderFacts::default());
     }
 
     #[test]

@@ -137,7 +137,8 @@ impl Error {
 
 impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
-        let diagnosis = Class::Failure.about(&self.path);
+        let class = if is::<NotUtf8>(&self.source) { Class::BadInput } else { Class::Failure };
+        let diagnosis = class.about(&self.path);
         match remedy(self.action, &self.source, &self.path) {
             Some(remedy) => diagnosis.help(remedy),
             None => diagnosis,

@@ -149,10 +149,16 @@ pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAd
     table.accept(parsed.map_err(|error| at.location.finding(error, remedy)))
 }
 
+/// Maximum length of the path of a folder that a server serves, in bytes: dnsmasq reads lines of 1,025 bytes.
+const MAX_FOLDER: usize = 512;
+
 /// Reads the absolute path `key`, which any server's configuration can hold without quoting.
 pub(super) fn folder(table: &Table<'_>, key: &str) -> Option<Utf8PathBuf> {
     let parse = |text: &str| {
         let trimmed = text.trim_end_matches('/');
+        if text.len() > MAX_FOLDER {
+            return Err(format!("found a path of {} bytes, wanted {MAX_FOLDER} at most", text.len()));
+        }
         if text.starts_with('/') && is_plain(text) && !trimmed.is_empty() {
             return Ok(Utf8PathBuf::from(trimmed));
         }
@@ -163,8 +169,13 @@ pub(super) fn folder(table: &Table<'_>, key: &str) -> Option<Utf8PathBuf> {
 
 pub(super) fn interface(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
-    if (1..=15).contains(&text.len()) && text.chars().all(plain) {
+    // Linux knows neither `.` nor `..`, and programs take what begins with `-` for an option.
+    let is_name = !text.starts_with('-') && ![".", ".."].contains(&text);
+    if is_name && (1..=15).contains(&text.len()) && text.chars().all(plain) {
         return Ok(text.to_owned());
     }
-    Err(format!("found `{text}`, wanted the name of a network interface, of at most 15 letters"))
+    Err(format!(
+        "found `{text}`, wanted the name of a network interface: at most 15 letters, digits, `.`, `_`, `-` or `@`, not `-` \
+         first"
+    ))
 }
