@@ -213,7 +213,9 @@ pub enum Error {
         /// Environment variable that names the proxy.
         variable: String,
         /// What is wrong with the proxy.
-        reason: String,
+        reason: Box<str>,
+        /// Whether it has refused the request, which another attempt does not change.
+        refuses: bool,
     },
     /// The connection failed.
     #[error("{0}")]
@@ -267,7 +269,7 @@ impl Error {
     /// Checks whether another attempt may succeed.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Proxy { .. })
+        matches!(self, Self::Connection(_) | Self::Proxy { refuses: false, .. })
     }
 
     /// Checks whether this network may be the problem: its proxy, or its own certificate authority.
@@ -564,8 +566,10 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
     if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
         return Error::Address;
     }
-    let of_proxy =
-        |proxy: &Proxy, reason| Error::Proxy { proxy: proxy.url.to_string(), variable: proxy.variable.clone(), reason };
+    let of_proxy = |proxy: &Proxy, reason: String| {
+        let (proxy, variable) = (proxy.url.to_string(), proxy.variable.clone());
+        Error::Proxy { proxy, variable, reason: reason.into(), refuses: is_refusal(error) }
+    };
     if let Some(flaw) = tls_error(error).and_then(certificate) {
         return match way {
             Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {flaw}")),
@@ -600,6 +604,13 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
         .is_ok_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
 }
 
+/// Checks whether a proxy has answered with a status that it would repeat: it refuses the user, the host or the method.
+fn is_refusal(error: &ureq::Error) -> bool {
+    let ureq::Error::ConnectProxyFailed(text) = error else { return false };
+    let status = text.split_once("responded ").and_then(|(_, status)| status.get(..3)?.parse::<u16>().ok());
+    status.is_some_and(|status| (300..500).contains(&status) && ![408, 425, 429].contains(&status))
+}
+
 /// Maximum length of a proxy's response in a message, in characters.
 const SHOWN: usize = 80;
 
@@ -628,6 +639,7 @@ fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
             format!("found `{shown}{more}`, {wanted}")
         }
         ureq::Error::Timeout(_) => format!("found no whole answer in time, only `{shown}{more}`, {wanted}"),
+        _ if line.starts_with("HTTP/1.") => format!("found `{shown}{more}` without a whole head, {wanted}"),
         _ => format!("found an answer that is not HTTP, `{shown}{more}`, {wanted}"),
     }
 }
@@ -738,6 +750,17 @@ mod tests {
         let reason = proxy_reason(&error, &received, &"http://me:s3cret@proxy:3128".into());
         let shown = format!("HTTP/1.0 407 no …, Basic … {}", "x".repeat(53));
         assert_eq!(reason, format!("found `{shown}…`, wanted the status 200"));
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_is_not_asked_again() {
+        let proxy =
+            Proxy { url: "http://proxy:3128".into(), variable: "https_proxy".into(), except: NoProxy::default() };
+        for (status, passes) in [(407, false), (403, false), (302, false), (503, true), (429, true)] {
+            let error = ureq::Error::ConnectProxyFailed(format!("proxy server responded {status}/{status}"));
+            let progress = RequestProgress { server: false, received: b"HTTP/1.1 4".to_vec() };
+            assert_eq!(failure(&error, "host", Some((&proxy, progress))).passes(), passes, "{status}");
+        }
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl Entry {
             return Some(Self::Everything);
         }
         if let Ok(net) = word.parse::<IpNet>() {
-            return Some(Self::Subnet(net, None));
+            // Hosts are compared in their canonical form.
+            let is_mapped = net.prefix_len() >= 96 && net.addr().to_canonical().is_ipv4() && net.addr().is_ipv6();
+            let mapped = is_mapped.then(|| IpNet::new(net.addr().to_canonical(), net.prefix_len() - 96).ok()).flatten();
+            return Some(Self::Subnet(mapped.unwrap_or(net), None));
         }
         // An IPv6 address contains colons itself.
         let (host, port) = match word.rsplit_once(':') {
@@ -89,7 +92,7 @@ impl Entry {
             _ => (word, None),
         };
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Some(Self::Subnet(address.into(), port));
+            return Some(Self::Subnet(address.to_canonical().into(), port));
         }
         let domain = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
         let domain = domain.trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase();
@@ -123,6 +126,10 @@ mod tests {
             ("host:8080", "host", 8080, true),
             ("host:8080", "host", 80, false),
             ("127.0.0.0/8", "127.1.2.3", 80, true),
+            ("::ffff:127.0.0.1", "127.0.0.1", 80, true),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1", 80, true),
+            ("::ffff:127.0.0.0/104", "127.1.2.3", 80, true),
+            ("::ffff:127.0.0.0/104", "128.1.2.3", 80, false),
             ("127.0.0.0/8", "128.0.0.1", 80, false),
             ("127.0.0.0/8", "localhost", 80, false),
             ("10.0.0.0/8,192.168.0.0/16", "192.168.7.7", 80, true),

@@ -9,14 +9,19 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Object;
+use minijinja::value::{Object, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+
+use netboot_script::syntax::keep_line_ends;
 
 use super::toml::Located;
 use super::values::{self, Inserted};
 use crate::base::diagnostic::{Diagnostic, Location, shortened};
 use crate::printable::{listed_names, printable};
 use crate::stamp::slot::SlotSize;
+
+/// The functions that templates can call.
+const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 
 /// The name of the built-in variable that contains the site's name.
 pub const SITE: &str = "site";
@@ -253,10 +258,13 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     if name == SITE {
         return Err(("is the site's name and cannot be set".into(), "choose another name for the variable"));
     }
+    // The functions of templates would stand for variables that a site does not have.
     let is_variable = || {
-        let environment = Environment::empty();
-        let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
-        used.is_ok_and(|used| used.len() == 1 && used.contains(name))
+        !FUNCTIONS.contains(&name) && {
+            let environment = Environment::empty();
+            let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
+            used.is_ok_and(|used| used.len() == 1 && used.contains(name))
+        }
     };
     if name.len() <= MAX_NAME && is_variable() {
         return Ok(());
@@ -357,6 +365,10 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
     environment.set_formatter(|out, _, value| {
+        if !matches!(value.kind(), ValueKind::String | ValueKind::Number | ValueKind::Bool | ValueKind::Undefined) {
+            let message = "found something else than a text, a number or a truth value";
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
+        }
         let text = value.to_string();
         // Text marked as safe was noted when it was marked: by `line`, or in a macro or block of the template.
         if !value.is_safe() {
@@ -368,9 +380,10 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
         note(&text, true);
         Value::from_safe_string(inserted(&text, false).into_owned())
     });
-    // This filter would turn data into code.
+    // This filter would turn data into code, and this function would be a variable that nobody has set.
     environment.remove_filter("safe");
-    environment.add_template_owned(NAME, text.to_owned())?;
+    environment.remove_global("debug");
+    environment.add_template_owned(NAME, keep_line_ends(text).into_owned())?;
     Ok(environment)
 }
 
@@ -457,6 +470,30 @@ mod tests {
             render("#!ipxe\nchain {{ boot_url }}${net0/mac:hexhyp} {{ site }}\n", &vars).unwrap(),
             "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyp} a\n"
         );
+    }
+
+    #[test]
+    fn each_command_stays_on_its_line() {
+        let text = "#!ipxe\nkernel k quiet {% if fast is defined %}fast{% endif %}\ninitrd i {# it #}\nboot\n\
+                    {% if fast is defined %}\nshell\n{% endif %}\nexit\n";
+        assert_eq!(render(text, &[]).unwrap(), "#!ipxe\nkernel k quiet \ninitrd i \nboot\nexit\n");
+        assert_eq!(
+            render(text, &[("fast", "1")]).unwrap(),
+            "#!ipxe\nkernel k quiet fast\ninitrd i \nboot\nshell\nexit\n"
+        );
+    }
+
+    #[test]
+    fn nothing_but_variables_and_texts_gets_into_a_script() {
+        let error = render("#!ipxe\necho {{ debug }}\n", &[]).unwrap_err();
+        assert!(error.contains("`debug` is undefined"), "{error}");
+        assert_eq!(render("{% if debug is defined %}x{% endif %}", &[]).unwrap(), "");
+        assert_eq!(render("{% if debug is defined %}{{ debug }}{% endif %}", &[("debug", "a")]).unwrap(), "a");
+        for value in ["range", "dict", "namespace", "[1, 2]", "{'a': 1}", "none", "range(3)"] {
+            let error = render(&format!("#!ipxe\necho {{{{ {value} }}}}\n"), &[]).unwrap_err();
+            assert!(error.contains("line: 2, message: \"invalid operation: found something else"), "{value}: {error}");
+        }
+        assert_eq!(render("{% for a in range(3) %}{{ a }}{% endfor %}{{ 1 > 0 }}", &[]).unwrap(), "012True");
     }
 
     #[test]
@@ -577,7 +614,7 @@ mod tests {
         for name in ["a", "boot_url", "_x1", "Name"] {
             check_name(name).unwrap();
         }
-        for name in ["", " a", "boot-url", "1a", "a.b", "true", "not", "ä", "a b"] {
+        for name in ["range", "namespace", "dict", "", " a", "boot-url", "1a", "a.b", "true", "not", "ä", "a b"] {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert_eq!(check_name("site").unwrap_err().0, "is the site's name and cannot be set");

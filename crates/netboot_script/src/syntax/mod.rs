@@ -12,7 +12,7 @@ mod template;
 use std::borrow::Cow;
 
 pub use self::expansion::{Expansion, expansions};
-pub use self::template::{PartKind, TemplatePart};
+pub use self::template::{PartKind, TemplatePart, keep_line_ends};
 
 /// A range of bytes in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

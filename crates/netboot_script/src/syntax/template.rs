@@ -2,6 +2,8 @@
 //!
 //! Only delimiters are parsed. What stands between them is opaque.
 
+use std::borrow::Cow;
+
 use super::Span;
 
 /// A part of a script that a template engine replaces.
@@ -60,6 +62,46 @@ pub(super) fn parts(text: &str) -> (Vec<TemplatePart>, Option<usize>) {
         from = end;
     }
     (parts, None)
+}
+
+/// Returns the template `text`, of Jinja, with a mark in each tag that ends a line with anything else: there the engine must
+/// not remove the line break, as it does after a tag that is alone on its line, for the next command would become a part
+/// of this one.
+#[must_use]
+pub fn keep_line_ends(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut copied, mut last, mut has_text) = (0, 0, false);
+    let is_text = |text: &str| !text.trim().is_empty();
+    for Span { start, end } in parts(text).0.iter().flat_map(|part| tags(text, part.span)) {
+        let between = &text[last..start];
+        has_text = match between.rsplit_once('\n') {
+            Some((_, line)) => is_text(line),
+            None => has_text || is_text(between),
+        };
+        last = end;
+        let is_marked = text[..end - 2].ends_with(['-', '+']);
+        let is_last = text[end..].strip_prefix('\r').unwrap_or(&text[end..]).starts_with('\n');
+        if has_text && is_last && !is_marked {
+            out += &text[copied..end - 2];
+            out.push('+');
+            copied = end - 2;
+        }
+    }
+    if copied == 0 { text.into() } else { (out + &text[copied..]).into() }
+}
+
+/// Returns the tags of Jinja in a part of a template that become nothing: two where a part is raw text.
+fn tags(text: &str, span: Span) -> Vec<Span> {
+    let part = &text[span.start..span.end];
+    let close = part.find("%}").map_or(part.len(), |at| at + 2);
+    match part.rfind("{%") {
+        Some(0) => vec![span],
+        Some(at) if part.starts_with("{%") => {
+            vec![Span { start: span.start, end: span.start + close }, Span { start: span.start + at, end: span.end }]
+        }
+        _ if part.starts_with("{#") => vec![span],
+        _ => Vec::new(),
+    }
 }
 
 /// Finds the first opening delimiter at or after `from`. Returns its position, and both delimiters.
@@ -148,6 +190,30 @@ mod tests {
         );
         assert_eq!(kinds("${{{ a }}}"), [("{{ a }}", Expression)]);
         assert_eq!(kinds("{% raw %}{{ a {% endraw %}b"), [("{% raw %}{{ a {% endraw %}", Statement)]);
+    }
+
+    #[test]
+    fn a_tag_at_the_end_of_a_command_does_not_take_the_line_break() {
+        for (text, wanted) in [
+            ("a {% if b %}c{% endif %}\nd", "a {% if b %}c{% endif +%}\nd"),
+            ("a {# b #}\r\nc", "a {# b +#}\r\nc"),
+            ("{{ a }}{% set b = 1 %}\nc {% x %}\n", "{{ a }}{% set b = 1 +%}\nc {% x +%}\n"),
+            ("a {% set b =\n 1 %}\nc", "a {% set b =\n 1 +%}\nc"),
+            ("a{% raw %}\nb{% endraw %}\nc", "a{% raw +%}\nb{% endraw +%}\nc"),
+        ] {
+            assert_eq!(keep_line_ends(text), wanted);
+        }
+        for text in [
+            "{% if a %}\nb\n{% endif %}\nc",
+            "  {% if a %} {% set b = 1 %}\n  {# c #}\r\nd",
+            "a {% if b -%}\nc{% endif +%}\n",
+            "a {{ b }}\n",
+            "a {% if b %} c\n",
+            "{% raw %}\nb\n{% endraw %}\n",
+            "a {% b",
+        ] {
+            assert_eq!(keep_line_ends(text), text);
+        }
     }
 
     #[test]
