@@ -163,6 +163,12 @@ impl FromStr for DeployTarget {
             Some(split) if drive(split) => Err(BadTarget::ForeignPath(text.to_owned())),
             _ if text.is_empty() => Err(BadTarget::Empty),
             _ if is_root(text) => Err(BadTarget::Root),
+            // Not a host, but a user and a password before one.
+            Some((user, rest))
+                if !user.contains(['/', '@']) && rest.split_once(':').is_some_and(|(it, _)| it.contains('@')) =>
+            {
+                Err(BadTarget::Password)
+            }
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 Err(BadTarget::ScpStyle { host: host.to_owned(), path: path.to_owned() })
             }
@@ -357,6 +363,7 @@ mod tests {
                 "admin@router:/tftp",
                 "wanted `sftp://admin@router/tftp`; for a folder of that name, write `./admin@router:/tftp`",
             ),
+            ("admin:secret@router:/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),
             ("sftp://admin:secret@router/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),
             ("sftp://-l@router/", "found the user `-l`, wanted a name without spaces that does not begin with `-`"),
             (

@@ -235,9 +235,19 @@ fn operators_and_words() {
     finds(
         Rule::InvisibleCharacter,
         Warning,
-        &["set a ^b\u{a0}c", "echo a ^\u{200b}b", "set a ^\u{201c}b\u{201d}", "dhcp ^\u{2013}timeout"],
+        &[
+            "set a ^b\u{a0}c",
+            "echo a ^\u{200b}b",
+            "set a ^\u{201c}b\u{201d}",
+            "dhcp ^\u{2013}timeout",
+            "echo ^a\u{202e}b",
+            "echo ^a\u{2028}b",
+            "set a ^b\u{2003}c",
+            "set a ^\u{3164}",
+            "echo ^a\u{7f}",
+        ],
     );
-    accepts(Rule::InvisibleCharacter, &["echo für Zürich \u{2013} eins", "# \u{a0}", "set a ä"]);
+    accepts(Rule::InvisibleCharacter, &["echo für Zürich \u{2013} eins", "# \u{a0}", "set a ä", "echo \u{1b}[1m"]);
     finds(Rule::UnclosedSetting, Warning, &["echo ^${a", "set a ^${net0/ip b}", "chain ^http://a/${b/${c}"]);
     accepts(Rule::UnclosedSetting, &["echo }", "echo ${a}}", "echo $a {b}", "set a ${${b}/ip}"]);
     finds(Rule::SettingType, Warning, &["echo ^${a:hexhypen}", "set ^a:int b", "echo ^${net0/ip:IPV4}"]);

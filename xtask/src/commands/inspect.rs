@@ -22,6 +22,9 @@ use crate::program::name;
 use crate::ui::size;
 use netboot_loaders::base::diagnostic::Class;
 
+/// Maximum number of SBAT levels to show.
+const MAX_LEVELS: usize = 20;
+
 /// Width of a list, in characters.
 const WIDTH: usize = 66;
 
@@ -140,8 +143,13 @@ fn describe(signatures: &Signatures, line: &mut impl FnMut(&str, &str)) {
         line("trusted", &format!("by machines {machines}"));
     }
     line("covered", &format!("{} (SHA-256 by Authenticode)", signatures.digest));
-    for level in signatures.sbat.iter().flat_map(|text| text.lines()) {
+    let mut levels = signatures.sbat.iter().flat_map(|text| text.lines());
+    for level in levels.by_ref().take(MAX_LEVELS) {
         line("sbat", &printable(level).to_string());
+    }
+    let more = levels.count();
+    if more > 0 {
+        line("sbat", &format!("and {}", count(more, "more line")));
     }
 }
 

@@ -9,7 +9,7 @@ use netboot_fixtures::limits;
 use netboot_fixtures::project::Project;
 use netboot_fixtures::{shows, skip};
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::loader::smallest_application::application;
+use netboot_loaders::loader::smallest_application::{DIRECTORY, application};
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -252,4 +252,27 @@ fn what_is_no_honest_loader_is_looked_at_within_limits() {
         assert_eq!(ran.status.code(), Some(0), "{sections} sections with {pattern:?}: {}", ran.stderr);
         assert!(ran.stdout.contains("\n  kind       an EFI application for x86-64\n"), "{}", ran.stdout);
     }
+    std::fs::write(&path, signed_with_a_large_set()).unwrap();
+    let ran = limits::measure(&mut project.command(["inspect", path.as_str()])).assert_memory_limit();
+    assert!(ran.stdout.contains("by a signature that does not hold: it has more than 8192 values\n"), "{}", ran.stdout);
+}
+
+/// Returns an application whose signature has a set of 100,000 values, in the order in which sorting them takes longest.
+fn signed_with_a_large_set() -> Vec<u8> {
+    let element = |tag: u8, content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x84][..], &length, content].concat()
+    };
+    let algorithm = |number: u32| element(0x30, &element(6, &[&[0x2a][..], &number.to_be_bytes()[1..]].concat()));
+    let algorithms: Vec<u8> = (0..50_000).rev().flat_map(|number| algorithm(0x01_0101 + number)).collect();
+    let content = element(0x30, &[element(2, &[1]), element(0x31, &algorithms)].concat());
+    let signed_data = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+    let outer = element(0x30, &[element(6, &signed_data), element(0xa0, &content)].concat());
+    let entry = [&u32::try_from(outer.len() + 8).unwrap().to_le_bytes()[..], &[0, 2, 2, 0], &outer].concat();
+    let mut bytes = application();
+    let place = [bytes.len(), entry.len()].map(|number| u32::try_from(number).unwrap().to_le_bytes()).concat();
+    bytes[DIRECTORY..DIRECTORY + 8].copy_from_slice(&place);
+    bytes.extend(entry);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
 }

@@ -37,6 +37,26 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
     Some(Element { tag, length, content, rest })
 }
 
+/// Checks whether `der` has more than `most` elements, counting those inside of others. Decoders sort the elements of a
+/// set, which takes time quadratic in their number.
+#[must_use]
+pub fn has_more_elements(der: &[u8], most: usize) -> bool {
+    const CONSTRUCTED: u8 = 0x20;
+    let (mut rest, mut count) = (der, 0);
+    while let Some(found) = element(rest) {
+        count += 1;
+        if count > most {
+            return true;
+        }
+        rest = if found.tag & CONSTRUCTED == 0 {
+            found.rest
+        } else {
+            &rest[rest.len() - found.content.len() - found.rest.len()..]
+        };
+    }
+    false
+}
+
 /// Checks whether `der` begins with a private key in the format of PKCS #1, PKCS #8 (encrypted or not), SEC 1 or DSA,
 /// or with a PKCS #12 container. Its first [`HEAD`] bytes are sufficient.
 #[must_use]

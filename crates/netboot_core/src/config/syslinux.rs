@@ -40,10 +40,18 @@ pub(super) fn read(table: &Table<'_>, pinned: &SyslinuxPin, assets: &Assets<'_>)
 
 fn configuration(table: &Table<'_>, at: &Located<Utf8PathBuf>, assets: &Assets<'_>) -> Option<Vec<u8>> {
     let content = assets.content(table, at, "pxelinux configuration")?;
-    if identify(&content) == Some((FileKind::Text, None)) {
+    let (found, remedy) = if content.starts_with(b"\xef\xbb\xbf") {
+        (
+            "begins with a byte order mark, which PXELINUX takes for a part of its first word".to_owned(),
+            "save it as UTF-8 without BOM",
+        )
+    } else if content.trim_ascii().is_empty() && !content.is_empty() {
+        ("has nothing but blanks, wanted a text".to_owned(), "write what PXELINUX boots, as in `DEFAULT linux`")
+    } else if identify(&content) != Some((FileKind::Text, None)) {
+        (format!("is {}, wanted a text", describe(&content)), "save it as UTF-8")
+    } else {
         return Some(content);
-    }
-    let message = format!("`{}` is {}, wanted a text", at.value, describe(&content));
-    table.report(at.location.finding(message, "save it as UTF-8"));
+    };
+    table.report(at.location.finding(format!("`{}` {found}", at.value), remedy));
     None
 }

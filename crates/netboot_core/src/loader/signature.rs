@@ -19,6 +19,7 @@ use x509_cert::der::{Any, Decode as _, Encode as _, Reader as _, SliceReader};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
+use crate::base::der::has_more_elements;
 use crate::digest::{Hasher, Sha256Digest};
 
 /// Content of a signature over a file.
@@ -32,6 +33,10 @@ const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.
 const MAX_SIGNATURES: usize = 16;
 /// Maximum size in bytes of a signature that is read; one with a long chain has 10,000.
 const MAX_SIGNATURE: usize = 1 << 20;
+/// Maximum number of values of a signature or certificate that are read; a signature of Microsoft's has 500.
+const MAX_VALUES: usize = 8192;
+/// Maximum number of bytes of a section with SBAT levels that are read; shim's has 100.
+const MAX_SBAT: usize = 8 << 10;
 /// Maximum number of certificates of a signature that are read; a chain with time stamps has seven.
 const MAX_CERTIFICATES: usize = 32;
 
@@ -165,9 +170,9 @@ pub fn common_name(name: &str) -> Option<&str> {
     name.split([',', '+']).find_map(|part| part.strip_prefix("CN="))
 }
 
-/// Returns the text of a section with SBAT levels, which is padded with NUL bytes.
+/// Returns the beginning of the text of a section with SBAT levels, which is padded with NUL bytes.
 fn sbat(section: &[u8]) -> String {
-    let text = section.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = section[..section.len().min(MAX_SBAT)].split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
 }
 
@@ -281,6 +286,9 @@ fn read(entry: &[u8], wanted: Sha256Digest) -> Result<Signature, &'static str> {
     // Revision 2.0, PKCS #7.
     if entry.get(4..8) != Some(&[0, 2, 2, 0]) {
         return Err("it is of an unknown kind");
+    }
+    if has_more_elements(&entry[8..], MAX_VALUES) {
+        return Err("it has more than 8192 values");
     }
     let broken = |_| "it cannot be read";
     // Padding follows it.
@@ -417,6 +425,9 @@ impl SigningCertificate {
     /// Reads a certificate; `None` if it cannot be read.
     #[must_use]
     pub fn from_der(der: &[u8]) -> Option<Self> {
+        if has_more_elements(der, MAX_VALUES) {
+            return None;
+        }
         Self::of(&Certificate::from_der(der).ok()?)
     }
 

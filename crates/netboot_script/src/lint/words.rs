@@ -80,16 +80,10 @@ impl<'s, 't> Linter<'s, 't> {
     }
 
     fn characters(&mut self, word: &ScriptWord<'_>) {
-        if word.text.is_ascii() {
+        if word.text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return;
         }
-        let name = |c: char| match c {
-            '\u{a0}' | '\u{202f}' | '\u{2007}' | '\u{3000}' => Some("a space that iPXE does not know"),
-            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => Some("an invisible character"),
-            '\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}' | '\u{201e}' => Some("a typographic quote"),
-            _ => None,
-        };
-        let found = word.text.chars().find_map(|c| Some((c, name(c)?)));
+        let found = word.text.chars().find_map(|c| Some((c, flaw_of(c)?)));
         let dash = word.text.chars().next().filter(|c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}'));
         let dash = dash.filter(|_| word.text.chars().nth(1).is_some_and(char::is_alphabetic));
         if let Some((c, name)) = found.or(dash.map(|c| (c, "a dash, and not the hyphen of an option"))) {
@@ -186,4 +180,36 @@ pub(super) fn is_glued(word: &str) -> bool {
     let ends = word.ends_with("&&") || word.ends_with("||") || word.starts_with("&&") || word.starts_with("||");
     let more = !word.chars().all(operators);
     more && (ends || (inside && !value) || (word.ends_with(';') && !value))
+}
+
+/// Describes a character that people take for another one, or do not see; `None` for any other. Escape sequences are the
+/// only use of a control character.
+fn flaw_of(c: char) -> Option<&'static str> {
+    match c {
+        '\t' | '\u{1b}' => None,
+        '\u{2028}' | '\u{2029}' | '\u{85}' => Some("a line break that iPXE does not know"),
+        c if c.is_control() => Some("a control character"),
+        c if c.is_whitespace() && !c.is_ascii() => Some("a space that iPXE does not know"),
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Some("a character that changes the direction of the text")
+        }
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{200d}'
+        | '\u{2060}'..='\u{2065}'
+        | '\u{206a}'..='\u{206f}'
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => Some("an invisible character"),
+        '\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}' | '\u{201e}' => Some("a typographic quote"),
+        _ => None,
+    }
 }

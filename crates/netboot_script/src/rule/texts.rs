@@ -211,9 +211,10 @@ pub(super) const TEXTS: &[RuleText] = &[
     RuleText {
         id: "invisible-character",
         severity: Warning,
-        title: "There is a character that only looks like a blank, a quote or a hyphen",
+        title: "There is a character that only looks like a blank, a quote or a hyphen, or that nobody sees",
         why: "iPXE separates words at blanks and tabs of ASCII only, and options begin with the hyphen of ASCII. Text \
-              that was copied from a web page or a word processor often has other characters that look the same.",
+              that was copied from a web page or a word processor often has other characters that look the same, and \
+              some that nobody sees or that show the text in another order.",
         remedy: "Type the characters again.",
         passing: "#!ipxe\nset a b\necho ${a}\n",
         failing: "#!ipxe\nset a\u{a0}b\necho ${a}\n",

@@ -3,13 +3,16 @@
 //!
 //! Only unambiguous patterns are detected, so that the warnings are worth reading. This is not a repository scanner.
 
+mod shown;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
 use crate::base::der::{HEAD, is_private_key};
 use crate::base::diagnostic::{Diagnostic, Location};
-use crate::base::url::{without_credentials, without_credentials_in};
+
+pub use self::shown::{shown, shown_line, shown_text};
 
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,9 @@ const PUTTY: &str = "PuTTY-User-Key-File-";
 /// Beginning of SSH2 private keys.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 
+/// Beginning of age's private keys.
+const AGE: &str = "AGE-SECRET-KEY-1";
+
 /// Beginning of OpenSSH private keys, in base64.
 const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 
@@ -89,7 +95,7 @@ const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 const TWICE: [&str; 3] = ["LS0tLS1CRUdJTi", "LS0tQkVHSU4g", "LS0tLUJFR0lOI"];
 
 /// Marks near secrets. Most texts contain none of them.
-const MARKS: [&str; 42] = [
+const MARKS: [&str; 44] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
@@ -119,6 +125,8 @@ const MARKS: [&str; 42] = [
     "--header",
     "AKIA",
     "ASIA",
+    AGE,
+    "rivateKey",
     "ecret_access_key",
     "ECRET_ACCESS_KEY",
     "?",
@@ -204,7 +212,13 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
     let is_start = before.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
     let word = |is_part: fn(&u8) -> bool| rest.bytes().take_while(is_part).count();
     match mark {
-        PUTTY | SSH2 | OPENSSH => Some(SecretKind::PrivateKey),
+        PUTTY | SSH2 | OPENSSH | AGE => Some(SecretKind::PrivateKey),
+        // As in the configuration of WireGuard: 32 bytes in base64.
+        "rivateKey" => {
+            let value = rest.trim_start().strip_prefix(['=', ':'])?.trim_matches([' ', '\t', '"', '\'', '\r']);
+            let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+            (value.len() == 44 && value.bytes().all(is_digit)).then_some(SecretKind::PrivateKey)
+        }
         "-----BEGIN " => has_key_label(rest).then_some(SecretKind::PrivateKey),
         "?" | "&" => {
             let (name, value) = rest.trim_start_matches("amp;").split_once('=')?;
@@ -252,9 +266,12 @@ fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
     let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let name = after[..after.len() - rest.len()].to_ascii_lowercase();
     let value = match name.as_str() {
-        "assword" | "asswd" => value(before, rest),
+        "assword" | "asswd" => value(before, rest).or_else(|| value_of_login(before, rest)),
         "/key" => value_of_command(before, rest),
         // In programs, `psk = ` has many other meanings.
+        "ootpw" if before.trim() == "r" && rest.starts_with([' ', '\t']) => {
+            rest.split_ascii_whitespace().find(|word| !word.starts_with("--"))
+        }
         "assphrase" | "ootpw" | "psk" => rest.strip_prefix('=').or_else(|| value_of_command(before, rest)),
         _ => None,
     };
@@ -317,6 +334,13 @@ fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
         return Some(value);
     }
     value_of_command(before, rest)
+}
+
+/// Returns the password behind its name in a line of `.netrc`, as in `machine h login u password x`.
+fn value_of_login<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
+    let mut words = before.split_ascii_whitespace().rev();
+    let is_login = words.next() == Some("p") && words.nth(1) == Some("login");
+    rest.strip_prefix([' ', '\t']).filter(|_| is_login)
 }
 
 /// Returns the value that iPXE's `set` or `param` assigns to the name that ends between `before` and `rest`.
@@ -491,78 +515,12 @@ fn is_literal(value: &str) -> bool {
     !value.is_empty() && !value.starts_with(['$', '{', '<', '*', '%', '&', '|', '#', '…']) && value != "..."
 }
 
-/// Formats `text` for messages: invisible characters are escaped, and a user name, a password and a query with a token
-/// are omitted. Quotes are not escaped, because values are shown in backticks.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    let mut text = without_credentials(text);
-    if let Some(query) = text.find('?').filter(|_| !find(text.as_bytes()).is_empty()) {
-        text.replace_range(query.., "?...");
-    }
-    let escaped = text.escape_debug().to_string();
-    escaped.replace("\\'", "'").replace("\\\"", "\"")
-}
-
-/// Returns `line`, of a script or a log, without user names and passwords in URLs, and without queries that have a token;
-/// if it has another secret, its first word.
-#[must_use]
-pub fn shown_line(line: &str) -> String {
-    let without_token = |word: &str| match word.split_once('?') {
-        Some((address, _)) if !find(word.as_bytes()).is_empty() => {
-            let rest = &word[word.trim_end_matches(|c: char| c.is_whitespace() || c == ':').len()..];
-            format!("{address}?...{rest}")
-        }
-        _ => word.to_owned(),
-    };
-    let line: String = without_credentials_in(line).split_inclusive(char::is_whitespace).map(without_token).collect();
-    if find(line.as_bytes()).is_empty() {
-        return line;
-    }
-    let start = line.len() - line.trim_start().len();
-    let end = line[start..].find(char::is_whitespace).map_or(line.len(), |end| start + end);
-    // Nothing but the secret may be there.
-    if end == line.len() { "...".to_owned() } else { format!("{} ...", &line[..end]) }
-}
-
-/// Returns `text` with each line as [`shown_line`] returns it.
-#[must_use]
-pub fn shown_text(text: &str) -> String {
-    // Most texts have no secret.
-    if find(text.as_bytes()).is_empty() {
-        return text.to_owned();
-    }
-    text.lines().map(|line| shown_line(line) + "\n").collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(usize, SecretKind)> {
         find(text.as_bytes()).into_iter().map(|secret| (secret.line, secret.kind)).collect()
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@b\\u{a0}");
-        assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
-        assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
-        assert_eq!(shown("user:pw@host//x"), "…@host//x");
-    }
-
-    #[test]
-    fn a_line_with_a_secret_is_cut() {
-        assert_eq!(shown_line("chain http://u:pw@192.0.2.1/a?b"), "chain http://…@192.0.2.1/a?b");
-        assert_eq!(shown_line("  set net0/password S3cret && x"), "  set ...");
-        assert_eq!(
-            shown_line("GET http://192.0.2.1/k?token=S3cret: 404, or http://h/?a=b"),
-            "GET http://192.0.2.1/k?...: 404, or http://h/?a=b"
-        );
-        for secret in ["http:/bob:S3cret@h/", "bob:S3cret@h/", "rootpw=S3cret"] {
-            assert_eq!(shown_line(&format!("chain {secret} || shell")), "chain ...", "{secret}");
-            assert_eq!(shown_line(secret), "...", "{secret}");
-        }
-        assert_eq!(shown_line("\techo a  b "), "\techo a  b ");
     }
 
     #[test]
@@ -596,6 +554,13 @@ mod tests {
         assert_eq!(found, [Secret { line: 2, kind: SecretKind::PrivateKey }]);
         let key = ["AKIA", "ABCDEFGHIJ234567"].concat();
         assert_eq!(kinds(&format!("a={key}")), [(1, SecretKind::AwsKey)]);
+        let key = ["aGVsbG8gd29ybGQgaGVsbG8gd29ybG", "QgaGVsbG8gd28="].concat();
+        assert_eq!(kinds(&format!("[Interface]\nPrivateKey = {key}\n")), [(2, SecretKind::PrivateKey)]);
+        assert_eq!(kinds("\nAGE-SECRET-KEY-1QQPQ\n"), [(2, SecretKind::PrivateKey)]);
+        for line in ["machine h login u password S3cret", "rootpw --plaintext S3cret", "rootpw S3cret"] {
+            assert_eq!(kinds(&format!("\n{line}\n")), [(2, SecretKind::Password)], "{line}");
+        }
+        assert_eq!(kinds("rootpw --lock\nlet privateKey = read();\nlogin with a password of yours\n"), []);
         let key = ["0123456789/bcdefghij", "0123456789+bcdefghij"].concat();
         for line in ["AWS_SECRET_ACCESS_KEY=", "aws_secret_access_key = ", "export AWS_SECRET_ACCESS_KEY='"] {
             assert_eq!(kinds(&format!("x\n{line}{key}\n")), [(2, SecretKind::AwsKey)], "{line}");
@@ -769,8 +734,8 @@ mod tests {
             assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
             assert_eq!(kinds(&hex(&other, ":")), []);
         }
-        assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(include_str!("../../../../fixtures/ca.pem"))), []);
-        assert_eq!(kinds(include_str!("../../../../fixtures/ca.pem")), []);
+        assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(include_str!("../../../../../fixtures/ca.pem"))), []);
+        assert_eq!(kinds(include_str!("../../../../../fixtures/ca.pem")), []);
     }
 
     #[test]
