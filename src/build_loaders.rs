@@ -128,7 +128,8 @@ impl Config {
     ///
     /// [`Error`] with all findings of the file that is wrong; [`Error::Cancelled`].
     pub fn read(project: &ProjectPaths, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
-        let pins = Pins::read(project)?;
+        let paths = project.clone();
+        let pins = detached_on_cancel(progress, move || Pins::read(&paths)).ok_or(Error::Cancelled)??;
         pins.ipxe.warning().into_iter().for_each(|warning| progress.warn(warning));
         // A hundred thousand sites take seconds.
         let (paths, pinned, options) = (project.clone(), pins.clone(), options.clone());
@@ -137,7 +138,9 @@ impl Config {
         // What is pinned and not used is no input.
         let pins = Pins { signed_set: pins.signed_set.filter(|_| sites.signed_set.is_some()), ..pins };
         sites.warnings.iter().for_each(|warning| progress.warn(warning.clone()));
-        let references = ReferenceBuild::read_all(project)?;
+        let paths = project.clone();
+        let read = detached_on_cancel(progress, move || ReferenceBuild::read_all(&paths));
+        let references = read.ok_or(Error::Cancelled)??;
         Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, references })
     }
 

@@ -367,14 +367,15 @@ pub fn processors() -> usize {
 fn check_authorities() -> Result<(), Failure> {
     const VARIABLE: &str = "SSL_CERT_FILE";
     let Some(file) = variable(VARIABLE) else { return Ok(()) };
+    let refuse =
+        |text: String| Err(Failure::new(Class::BadInput, text).help(format!("correct `{VARIABLE}`, or unset it")));
     let found = match fs::read_at_most(Utf8Path::new(&file), MAX_AUTHORITIES) {
         Ok(content) if String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE-----") => return Ok(()),
-        Ok(_) => "no certificate in it".to_owned(),
-        Err(error) if error.is_not_found() => "no such file".to_owned(),
-        Err(error) => error.reason(),
+        Ok(_) => "no certificate in it",
+        Err(error) if error.is_not_found() => "no such file",
+        Err(error) => return refuse(format!("`{VARIABLE}`: {}", error.reason())),
     };
-    let text = format!("`{VARIABLE}` names `{}`: found {found}, wanted certificates in PEM", printable(&file));
-    Err(Failure::new(Class::BadInput, text).help(format!("correct `{VARIABLE}`, or unset it")))
+    refuse(format!("`{VARIABLE}` names `{}`: found {found}, wanted certificates in PEM", printable(&file)))
 }
 
 /// Returns the folder for temporary files.

@@ -4,6 +4,7 @@ use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
@@ -44,7 +45,9 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
         let text = format!("`{}` is a folder, wanted a loader", printable(&args.loader));
         return Err(Failure::new(Class::DamagedTree, text).help(help));
     }
-    let known = ReferenceBuild::read_all(&host.project).map_err(build_loaders::Error::from)?;
+    let project = host.project.clone();
+    let known = detached_on_cancel(host.ui, move || ReferenceBuild::read_all(&project));
+    let known = known.ok_or(build_loaders::Error::Cancelled)?.map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
         Some(manifest) if !manifest.exists() => {
             let text = format!("there is no manifest `{manifest}`");

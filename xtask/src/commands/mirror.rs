@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::progress::Progress;
+use netboot_loaders::build_loaders;
 use netboot_loaders::config::pins::Pins;
 use netboot_loaders::mirror::schedule::{ScheduledJob, Scheduler};
 use netboot_loaders::mirror::signature::Trust;
@@ -56,7 +58,8 @@ fn upstream(what: &MirrorCommand) -> (Publisher, &MirrorArgs) {
 
 /// Returns the keys and the program that check signatures of `product`.
 fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Trust, Failure> {
-    let pins = Pins::read(&host.project)?;
+    let project = host.project.clone();
+    let pins = detached_on_cancel(host.ui, move || Pins::read(&project)).ok_or(build_loaders::Error::Cancelled)??;
     let keys = args.keys.as_deref().map(host::absolute).transpose()?;
     Ok(Trust::new(product, &pins.signers, keys, &host.path)?)
 }

@@ -268,11 +268,11 @@ fn signed_with_a_large_set() -> Vec<u8> {
     let content = element(0x30, &[element(2, &[1]), element(0x31, &algorithms)].concat());
     let signed_data = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
     let outer = element(0x30, &[element(6, &signed_data), element(0xa0, &content)].concat());
-    let entry = [&u32::try_from(outer.len() + 8).unwrap().to_le_bytes()[..], &[0, 2, 2, 0], &outer].concat();
+    let mut entry = [&u32::try_from(outer.len() + 8).unwrap().to_le_bytes()[..], &[0, 2, 2, 0], &outer].concat();
+    entry.resize(entry.len().next_multiple_of(8), 0);
     let mut bytes = application();
     let place = [bytes.len(), entry.len()].map(|number| u32::try_from(number).unwrap().to_le_bytes()).concat();
     bytes[DIRECTORY..DIRECTORY + 8].copy_from_slice(&place);
     bytes.extend(entry);
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
 }

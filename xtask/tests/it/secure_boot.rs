@@ -5,7 +5,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
-use netboot_fixtures::{says, skip};
+use netboot_fixtures::{limits, says, skip};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::loader::signature::{Signatures, SigningCertificate};
@@ -20,9 +20,12 @@ netboot_fixtures::tests! {
     a_command_that_signs_otherwise_is_found_out,
     what_is_wrong_in_the_table_is_told,
     a_kernel_is_signed_like_a_loader,
+    a_key_of_another_kind_is_refused_by_its_certificate,
     a_signature_is_no_more_than_it_proves,
     an_ended_certificate_signs_and_is_warned_of,
     a_loader_that_is_not_signed_as_the_manifest_says_is_found,
+    ; slow:
+    a_large_kernel_is_signed_within_limits,
 }
 
 /// Keys in a folder of their own, outside of any project.
@@ -118,6 +121,48 @@ fn a_kernel_is_signed_like_a_loader() -> Result<(), String> {
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let without = sign(kernel.as_str(), project.path("third").as_str());
     assert!(without.code != 0 && without.stderr.contains("names no key of yours"), "{}", without.stderr);
+    Ok(())
+}
+
+/// A kernel of the largest size: its signed copy must not be in memory beside it.
+fn a_large_kernel_is_signed_within_limits() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    let (kernel, out) = (project.path("vmlinuz"), project.path("vmlinuz.signed"));
+    std::fs::write(&kernel, application()).unwrap();
+    let resize = |size| std::fs::File::options().write(true).open(&kernel).unwrap().set_len(size).unwrap();
+    let sign =
+        || limits::measure(&mut project.command(["secure-boot", "sign", kernel.as_str(), "--out", out.as_str()]));
+    resize(192 << 20);
+    let signed = sign().assert_memory_limit();
+    assert_eq!(signed.status.code(), Some(0), "{}", signed.stderr);
+    std::fs::remove_file(&out).unwrap();
+    resize((192 << 20) + 8);
+    let refused = sign().assert_memory_limit();
+    assert!(refused.stderr.contains("it has 201326600 bytes, wanted 201326592 at most"), "{}", refused.stderr);
+    assert!(!out.exists());
+    Ok(())
+}
+
+/// Firmware checks signatures of RSA alone.
+fn a_key_of_another_kind_is_refused_by_its_certificate() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let refused = |make: &str| {
+        keys.run(&format!("openssl req -x509 {make} -nodes -days 9 -subj /CN=Odd -keyout odd.key -out odd.pem 2>&1"));
+        let project = keys.project("\"ipxe.efi\"", &KEY.replace("loader.key", "odd.key"));
+        project.write("embed-scripts/loader.pem", &std::fs::read_to_string(keys.path("odd.pem")).unwrap());
+        project.build(&[]).error(3).lines().next().unwrap_or_default().to_owned()
+    };
+    let start = "embed-scripts/sites.toml:5: `secure-boot.certificate`: `loader.pem` begins with a certificate of ";
+    let wanted = ", wanted one of RSA with 2048 to 8192 bits";
+    for (make, found) in [
+        ("-newkey ec -pkeyopt ec_paramgen_curve:P-256", "a key of the kind 1.2.840.10045.2.1"),
+        ("-newkey ed25519", "a key of the kind 1.3.101.112"),
+        ("-newkey rsa:1024", "an RSA key of 1024 bits"),
+        ("-newkey rsa:2047", "an RSA key of 2047 bits"),
+    ] {
+        assert_eq!(refused(make), format!("{start}{found}{wanted}"), "{make}");
+    }
     Ok(())
 }
 

@@ -246,11 +246,16 @@ fn a_passphrase_protects_both_keys_and_is_shown_nowhere() -> Result<(), String> 
     skip::program("openssl")?;
     let world = World::new();
     let file = world.path("passphrase");
-    std::fs::write(&file, "S3CRET phrase\nanother line\n").unwrap();
+    std::fs::write(&file, "S3CRET phrase\n").unwrap();
     set_mode(&file, 0o640);
     let refused = world.keys(&["--passphrase-file", file.as_str()]).error(3);
     assert!(refused.contains(" can be read by others (mode 640), wanted its owner alone\n"), "{refused}");
     set_mode(&file, 0o600);
+    // openssl would take the first line, and what signs loaders all of them.
+    std::fs::write(&file, "S3CRET phrase\nanother line\n").unwrap();
+    let refused = world.keys(&["--passphrase-file", file.as_str()]).error(3);
+    assert!(refused.contains("passphrase` has several lines, wanted a single line with a passphrase\n"), "{refused}");
+    std::fs::write(&file, "S3CRET phrase\n").unwrap();
     // A stand-in keeps what each run of openssl is given.
     let openssl = skip::program("openssl")?;
     world.project.add_tool("openssl", &format!("echo \"$@\" >> {}\nexec {openssl} \"$@\"\n", world.path("log")));
@@ -394,11 +399,13 @@ fn wrong_files_and_missing_programs_leave_no_folder() {
     assert!(refused(&[option, world.folder.as_str()], 3).starts_with("`FOLDER` is no plain file of at most "));
     assert_eq!(first(refused(&["--db", file.as_str()], 1)), "cannot read `FOLDER/file`");
     assert!(refused(&["--db", world.folder.as_str()], 1).starts_with("cannot read `FOLDER`"));
-    for empty in ["", "\nsecond\n", "\r\n"] {
-        std::fs::write(&file, empty).unwrap();
+    for (text, found) in
+        [("", "an empty line"), ("\nsecond\n", "an empty first line"), ("S3CRET\r\n", "a carriage return")]
+    {
+        std::fs::write(&file, text).unwrap();
         set_mode(&file, 0o600);
-        let error = first(refused(&["--passphrase-file", file.as_str()], 1));
-        assert_eq!(error, "the first line of `FOLDER/file` is empty, wanted a passphrase");
+        let error = first(refused(&["--passphrase-file", file.as_str()], 3));
+        assert_eq!(error, format!("`FOLDER/file` has {found}, wanted a single line with a passphrase"));
     }
     for content in ["S3CRET", "-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n", ""] {
         std::fs::write(&file, content).unwrap();

@@ -115,8 +115,9 @@ impl Sites {
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, &pins.syslinux, &reading.assets)))
                 .map_or((Vec::new(), None), |at| at.value);
-            let BootEntries { mut boot, secure, secrets } = boot_entry::read(root);
+            let BootEntries { mut boot, secure, secrets, warnings: of_entries } = boot_entry::read(root);
             let (sites, mut warnings) = reading.site_set.finish(root);
+            warnings.extend(of_entries);
             let loaders = default.iter().chain(&sites).flat_map(|site| site.loaders.iter());
             let platforms =
                 loaders.map(|loader| loader.platform()).chain(signed_set.as_ref().map(|_| Platform::EfiX64));

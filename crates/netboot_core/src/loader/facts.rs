@@ -5,8 +5,8 @@ use memchr::memmem;
 use super::image::{self, ImageRegion};
 use crate::base::fs::MAX_TEXT;
 
-/// Names in every iPXE: in its banner, which can be changed, and in the addresses of its errors.
-const NAMES: [&[u8]; 2] = [b"iPXE", b"ipxe.org"];
+/// Names in every iPXE: in its banner, which can be changed, in the addresses of its errors, and in its scripts.
+const NAMES: [&[u8]; 3] = [b"iPXE", b"ipxe.org", b"#!ipxe"];
 
 /// The version and the script of a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use netboot_fixtures::project::{CliOutput, Project};
@@ -15,6 +15,8 @@ use netboot_fixtures::server::TestServer;
 netboot_fixtures::tests! {
     a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named,
     a_certificate_of_another_host_is_refused,
+    a_certificate_that_is_an_authority_s_own_is_told,
+    a_list_of_authorities_that_is_none_is_told,
     https_does_not_become_http_by_a_redirect,
 }
 
@@ -34,10 +36,20 @@ impl Https {
         let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        Self::serve(authority.pem(), certificate.der().clone(), &key, answer)
+    }
+
+    /// Starts a server with this `certificate`, which `authority` has issued.
+    fn serve(
+        authority: String,
+        certificate: CertificateDer<'static>,
+        key: &KeyPair,
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
         let (config, answer) = (Arc::new(config), Arc::new(answer));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, connections) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
@@ -49,7 +61,7 @@ impl Https {
                 std::thread::spawn(move || serve(stream.unwrap(), config, &*answer));
             }
         });
-        Self { port, authority: authority.pem(), connections }
+        Self { port, authority, connections }
     }
 
     fn url(&self, path: &str) -> String {
@@ -146,6 +158,46 @@ fn a_certificate_of_another_host_is_refused() {
              hint: check the address and the clock of this machine\nhint: or give the release archive with `--syslinux-archive`\n"
         )
     );
+}
+
+/// What `openssl req -x509` makes without further options.
+fn a_certificate_that_is_an_authority_s_own_is_told() {
+    let project = Project::new();
+    let mut parameters = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let server = Https::serve(certificate.pem(), certificate.der().clone(), &key, archive(&project));
+    let url = server.url("/syslinux.zip");
+    let refused = fetch(&project, &url, Some(&server)).error(5);
+    let wanted = format!(
+        "cannot download `{url}`: the certificate of `127.0.0.1` is refused: it is that of an authority, which cannot be a \
+         server's as well\nhint: give the server a certificate that the authority has issued, with `basicConstraints = \
+         CA:FALSE`\n"
+    );
+    assert!(refused.starts_with(&wanted), "{refused}");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+fn a_list_of_authorities_that_is_none_is_told() {
+    let project = Project::new();
+    project.write("text.pem", "no certificate");
+    std::fs::create_dir(project.path("folder")).unwrap();
+    std::fs::File::create(project.path("large.pem")).unwrap().set_len(9 << 20).unwrap();
+    for (name, found) in [
+        ("gone.pem", " names `FILE`: found no such file, wanted certificates in PEM"),
+        ("text.pem", " names `FILE`: found no certificate in it, wanted certificates in PEM"),
+        ("folder", ": cannot read `FILE`: Is a directory (os error 21)"),
+        ("large.pem", ": cannot read `FILE`: it has 9437184 bytes, wanted 8388608 at most"),
+    ] {
+        let file = project.path(name);
+        let mut command = project.command(["fetch"]);
+        let refused = CliOutput::from(command.env("SSL_CERT_FILE", &file).output().unwrap()).error(3);
+        assert_eq!(
+            refused.replace(file.as_str(), "FILE"),
+            format!("`SSL_CERT_FILE`{found}\nhint: correct `SSL_CERT_FILE`, or unset it\n")
+        );
+    }
 }
 
 fn https_does_not_become_http_by_a_redirect() {

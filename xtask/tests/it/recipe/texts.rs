@@ -310,6 +310,7 @@ http-url = "http://192.168.88.10/a b"
 ranges = ["192.168.88.20-192.168.88.30", "192.168.88.30-192.168.88.255", "x"]
 dns = ["dns"]
 tftp-root = "/srv/../tftp"
+interface = ".."
 spare = 1
 
 [[host]]

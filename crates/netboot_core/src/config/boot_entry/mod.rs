@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 pub use self::distribution::Distribution;
 
-use netboot_script::Review;
+use netboot_script::{Review, Rule, Severity};
 
 use super::network::address::WebAddress;
 use super::site_table::check_name_of;
@@ -95,6 +95,8 @@ pub struct BootEntries {
     pub secure: Vec<(Location, Arch)>,
     /// Secrets in the values, by location.
     pub secrets: Vec<(Location, SecretKind)>,
+    /// Warnings about the scripts of entries.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// What is noted of the values of all entries.
@@ -102,6 +104,7 @@ pub struct BootEntries {
 struct Noted {
     secure: Vec<(Location, Arch)>,
     secrets: Vec<(Location, SecretKind)>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Noted {
@@ -116,11 +119,11 @@ impl Noted {
 pub fn read(root: &Table<'_>) -> BootEntries {
     let mut noted = Noted::default();
     let boot = entries(root, &mut noted);
-    let Noted { mut secure, mut secrets } = noted;
+    let Noted { mut secure, mut secrets, warnings } = noted;
     secure.sort_by_key(|(location, _)| location.line);
     secrets.sort_by_key(|(location, _)| location.line);
     secure.truncate(MAX_FINDINGS);
-    BootEntries { boot, secure, secrets }
+    BootEntries { boot, secure, secrets, warnings }
 }
 
 fn entries(root: &Table<'_>, noted: &mut Noted) -> Vec<BootEntry> {
@@ -148,7 +151,7 @@ fn entries(root: &Table<'_>, noted: &mut Noted) -> Vec<BootEntry> {
         };
         let entry = BootEntry { name: name.value.clone(), systems: systems?, lacking: BTreeSet::new() };
         fine?;
-        entry.review(&name.location, table)
+        entry.review(&name.location, table, noted)
     })
 }
 
@@ -383,10 +386,14 @@ impl BootEntry {
     }
 
     /// Returns the entry if iPXE accepts its script, and reports the script's flaws otherwise.
-    fn review(self, location: &Location, table: &Table<'_>) -> Option<Self> {
+    fn review(self, location: &Location, table: &Table<'_>, noted: &mut Noted) -> Option<Self> {
         let review = Review::of(&self.script());
-        for flaw in review.errors() {
-            table.report(location.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
+        for flaw in &review.findings {
+            let (remedy, is_error) = (flaw.remedy.as_str(), flaw.severity == Severity::Error);
+            // The line is written here, of what is in the entry.
+            let remedy = if flaw.rule == Rule::TooManyWords { "leave out some of its `arguments`" } else { remedy };
+            let finding = location.finding(flaw.text(secrets::shown), remedy);
+            if is_error { table.report(finding) } else { noted.warnings.push(finding) }
         }
         let longest = Platform::ALL.into_iter().filter_map(|platform| self.files(platform, MirrorPaths::CURRENT));
         let longest = longest.map(|files| files.command_line().len()).max().unwrap_or_default();
