@@ -191,6 +191,10 @@ fn attempt_once(
     };
     let (response, _) =
         http.get_unless(url, &headers, &|| task.cancelled()).map_err(|error| classify(address, error))?;
+    if let Some(encoding) = response.headers().get("content-encoding").filter(|it| *it != "identity") {
+        let shown = String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect();
+        return Err(classify(address, http::Error::Encoded(shown)));
+    }
     let too_large = || DownloadFailure::Final(Error::TooLarge { url: url.to_string(), limit });
     let (mut file, start) = open(&response, address, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));

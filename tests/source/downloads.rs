@@ -35,6 +35,7 @@ netboot_fixtures::tests! {
     a_release_to_compare_with_is_no_larger_than_its_files,
     a_head_that_drips_is_given_up,
     an_answer_with_an_endless_head_is_refused,
+    a_file_that_comes_encoded_is_refused_at_once,
     a_password_in_the_address_is_sent_and_not_shown,
     a_password_does_not_go_to_another_server,
     ; slow:
@@ -537,6 +538,20 @@ fn an_answer_with_an_endless_head_is_refused() {
         );
         scratch.assert_empty();
     }
+}
+
+/// A cache on the way may compress what it passes on.
+fn a_file_that_comes_encoded_is_refused_at_once() {
+    let server = TestServer::start(|_, answer| answer.whole("200 OK", &["Content-Encoding: gzip"], &archive()));
+    let scratch = Scratch::new();
+    let error = told(&fetch_from(&server, &scratch).unwrap_err());
+    let wanted = "the server sends the file encoded as `gzip`, which it was not asked for\nhint: have the server, or the cache \
+                  before it, send the file as it is\n";
+    assert!(error.starts_with(&format!("cannot download `{}`: {wanted}", server.url(PATH))), "{error}");
+    assert_eq!(server.requests().len(), 1);
+    scratch.assert_empty();
+    let server = TestServer::start(|_, answer| answer.whole("200 OK", &["Content-Encoding: identity"], &archive()));
+    fetch_from(&server, &Scratch::new()).unwrap();
 }
 
 /// Returns an address of `server` with a user and a password.

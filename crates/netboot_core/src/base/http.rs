@@ -217,6 +217,9 @@ pub enum Error {
         /// Whether it has refused the request, which another attempt does not change.
         refuses: bool,
     },
+    /// The file comes compressed or changed in another way, and its digest would be another.
+    #[error("the server sends the file encoded as `{}`, which it was not asked for", printable(.0))]
+    Encoded(String),
     /// The connection failed.
     #[error("{0}")]
     Connection(String),
@@ -292,6 +295,7 @@ impl Error {
             Self::Certificate { flaw: CertificateFlaw::Authority, .. } => Some(
                 "give the server a certificate that the authority has issued, with `basicConstraints = CA:FALSE`".into(),
             ),
+            Self::Encoded(_) => Some("have the server, or the cache before it, send the file as it is".into()),
             Self::Handshake(_) => Some("check the address, and which versions of TLS the server accepts".into()),
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
             Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
