@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
+use netboot_loaders::base::paths::is_partial;
 use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::progress::Progress as _;
@@ -492,11 +493,18 @@ fn state(args: &RehearseArgs, host: &Host<'_>) -> BTreeMap<Utf8PathBuf, SystemTi
     let answers = args.answers.iter().filter_map(|answer| answer.path());
     let given = args.script.as_deref().into_iter().chain(args.network.as_deref()).chain(answers);
     let folders = host.project.vendor_and_config_dirs();
+    // What a rehearsal writes is no change.
+    let own = [args.record.as_deref(), args.report.as_deref()].map(|path| path.and_then(|path| absolute(path).ok()));
+    let is_own = |file: &Utf8Path| {
+        let file = absolute(file).unwrap_or_default();
+        file.file_name().is_some_and(is_partial) || own.iter().flatten().any(|own| file.starts_with(own))
+    };
     let mut state = BTreeMap::new();
     for path in folders.iter().map(Utf8PathBuf::as_path).chain(given) {
         let below = fs::walk(path).unwrap_or_default().into_iter().map(|(inner, _)| path.join(inner));
         for file in below.chain([path.to_owned()]) {
-            if let Ok(changed) = file.metadata().and_then(|metadata| metadata.modified()) {
+            let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && !is_own(&file));
+            if let Some(changed) = metadata.and_then(|metadata| metadata.modified().ok()) {
                 state.insert(file, changed);
             }
         }
