@@ -200,6 +200,7 @@ fn is_transient(error: &Error, known: bool) -> bool {
             | SshCause::UnknownHostKey
             | SshCause::Denied
             | SshCause::NoSftp
+            | SshCause::RevokedHostKey
             | SshCause::Other => false,
         },
         _ => false,

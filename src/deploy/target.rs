@@ -275,17 +275,13 @@ impl SftpAddress {
         self.user.as_ref().map_or_else(|| self.host.clone(), |user| format!("{user}@{}", self.host))
     }
 
-    /// Returns the command with which the user can try the connection.
+    /// Returns the name in `known_hosts` of the server that answers on `port`; `None` for the usual one.
     #[must_use]
-    pub fn by_hand(&self) -> String {
-        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-        format!("ssh {port}{}", self.login())
-    }
-
-    /// Returns the name of the server in `known_hosts`.
-    #[must_use]
-    pub fn known_as(&self) -> String {
-        self.port.map_or_else(|| self.host.clone(), |port| format!("[{}]:{port}", self.host))
+    pub fn known_as(&self, port: Option<u16>) -> String {
+        match port {
+            None | Some(22) => self.host.clone(),
+            Some(port) => format!("[{}]:{port}", self.host),
+        }
     }
 }
 
@@ -335,10 +331,10 @@ mod tests {
     fn addresses_are_taken_apart_and_put_together_again() {
         let router = address("sftp://admin@192.168.88.1/tftp");
         assert_eq!((router.user(), router.host(), router.port()), (Some("admin"), "192.168.88.1", None));
-        assert_eq!((router.path(), router.by_hand().as_str()), ("/tftp", "ssh admin@192.168.88.1"));
+        assert_eq!((router.path(), router.login().as_str()), ("/tftp", "admin@192.168.88.1"));
         let other = address("SFTP://[fe80::1%25eth0]:2222//srv//boot%20files/");
         assert_eq!((other.host(), other.port(), other.path()), ("fe80::1%eth0", Some(2222), "/srv/boot files"));
-        assert_eq!(other.known_as(), "[fe80::1%eth0]:2222");
+        assert_eq!(other.known_as(other.port()), "[fe80::1%eth0]:2222");
         assert_eq!(other.to_string(), "sftp://[fe80::1%25eth0]:2222/srv/boot files");
         for (text, path) in [
             ("sftp://nas/", "/"),

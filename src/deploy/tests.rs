@@ -324,8 +324,8 @@ fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
 fn only_a_connection_that_comes_back_is_waited_for() {
     let DeployTarget::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
     let refusal = |words: &str| {
-        let failure = SshFailure::diagnose(&address, vec![words.to_owned()]);
-        Error::Remote(remote::Error::Connect(failure.into()))
+        let failure = SshFailure::diagnose(&address, String::new(), String::new(), vec![words.to_owned()]);
+        Error::Remote(remote::Error::Connect(Box::new(failure).into()))
     };
     let refused = || refusal("ssh: connect to host router port 22: Connection refused");
     assert!(is_transient(&Error::Remote(remote::Error::Lost { words: vec![] }), false));

@@ -22,6 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const MAX_SIGNATURES: usize = 16;
 /// Maximum number of status lines to keep. Each signature produces about ten.
 const MAX_STATUS: usize = 1000;
+/// Maximum size of a key file, in bytes. Fedora's is 30 kB.
+pub(super) const MAX_KEYS: u64 = 4 << 20;
 
 /// Errors from verifying a signature.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum Error {
     /// No key is pinned for the product.
     #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`")]
     NotPinned(&'static str),
+    /// The key file cannot be read.
+    #[error(transparent)]
+    KeysUnreadable(fs::Error),
     /// The key file contains no keys.
     #[error("`{file}` has no OpenPGP keys")]
     NoKeys {
@@ -68,6 +73,7 @@ impl Diagnose for Error {
             Self::NotPinned(publisher) => {
                 Class::BadInput.about(publisher).help(format!("add the table [signers.{publisher}]"))
             }
+            Self::KeysUnreadable(error) => error.diagnosis().help(Flag::Keys),
             Self::NoKeys { file } => Class::BadInput.about(file).help(Flag::Keys),
             Self::None(name) => Class::Unavailable.about(name).help(Help::Without(Flag::VerifySignatures)),
             Self::Bad { name, .. } => Class::Mismatch
@@ -86,17 +92,19 @@ pub struct Trust {
     gpgv: Utf8PathBuf,
     /// Pinned keys.
     pub pin: SignerPin,
-    /// Key file; `None` to download the keys from the address in the pin.
-    pub keys: Option<Utf8PathBuf>,
+    /// Content of the key file, in the format that [`keyring`] returns; `None` to download the keys from the address in
+    /// the pin.
+    pub(super) keys: Option<Vec<u8>>,
 }
 
 impl Trust {
     /// Creates the verifier for `product`: finds `gpgv` in `path`, a list of folders in the format of `PATH`, and the
-    /// pin in `pins`. `keys` optionally names a key file.
+    /// pin in `pins`. Reads the key file `keys`, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Error::NoGpgv`] if `gpgv` is missing; [`Error::NotPinned`] if `pins` has no entry for `product`.
+    /// [`Error::NoGpgv`] if `gpgv` is missing; [`Error::NotPinned`] if `pins` has no entry for `product`;
+    /// [`Error::KeysUnreadable`] and [`Error::NoKeys`] if `keys` is no file with keys.
     pub fn new(
         product: &'static str,
         pins: &[SignerPin],
@@ -105,7 +113,11 @@ impl Trust {
     ) -> Result<Self, Error> {
         let pin = pins.iter().find(|pin| pin.name == product).ok_or(Error::NotPinned(product))?.clone();
         let gpgv = find_program("gpgv", path).ok_or_else(|| Error::NoGpgv(install_lines(&[&needs::GPGV], path)))?;
-        Ok(Self { gpgv, pin, keys })
+        let read = |file: Utf8PathBuf| {
+            let content = fs::read_at_most(&file, MAX_KEYS).map_err(Error::KeysUnreadable)?;
+            keyring(&content).ok_or_else(|| Error::NoKeys { file: file.into_string() })
+        };
+        Ok(Self { gpgv, pin, keys: keys.map(read).transpose()? })
     }
 
     /// Verifies that `signature` is a signature of the file `image` by a pinned key. Returns the fingerprint of that

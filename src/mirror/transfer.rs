@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::image_set::{Digest, Image, ImageRole, ImageSet};
 use super::record::{Identity, MirrorRecord};
 use super::shim::{self, KernelTrust, MAX_ISO, MAX_KERNEL, MAX_SHIM, RemoteIso, ShimCheck};
-use super::signature::{self, Trust, keyring};
+use super::signature::{self, MAX_KEYS, Trust, keyring};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help};
 use crate::base::fs::{self, world_readable};
 use crate::base::http::HttpClient;
@@ -24,8 +24,6 @@ use crate::fetch::download::{self, DownloadUrl, download};
 use crate::fetch::ranges::{self, RangeReader};
 use crate::loader::target::Arch;
 
-/// Maximum size of a key file, in bytes. Fedora's is 30 kB.
-const MAX_KEYS: u64 = 4 << 20;
 /// Maximum size of a signature, in bytes. A signature is about 1 kB.
 const MAX_SIGNATURE: u64 = 64 << 10;
 
@@ -303,17 +301,15 @@ impl Transfer<'_> {
         let folder = self.paths.keys();
         fs::remove_dir_all(&folder)?;
         fs::create_dir_all(&folder)?;
-        let (file, content) = match &trust.keys {
-            Some(file) => (file.to_string(), fs::read(file)?),
-            None => {
-                let file = folder.join("download");
-                let url = Url::from(trust.pin.keys.as_str());
-                self.download(&url, &file, MAX_KEYS)?;
-                (url.to_string(), fs::read(&file)?)
-            }
-        };
-        let keys = keyring(&content).ok_or(signature::Error::NoKeys { file })?;
         let file = folder.join("keyring");
+        if let Some(keys) = &trust.keys {
+            fs::write_anew(&file, keys)?;
+            return Ok(file);
+        }
+        let download = folder.join("download");
+        let url = Url::from(trust.pin.keys.as_str());
+        self.download(&url, &download, MAX_KEYS)?;
+        let keys = keyring(&fs::read(&download)?).ok_or_else(|| signature::Error::NoKeys { file: url.to_string() })?;
         fs::write_anew(&file, &keys)?;
         Ok(file)
     }

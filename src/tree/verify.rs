@@ -1,14 +1,15 @@
 //! Verification of a tree, or the tarball of one, against its own manifest and checksums, in both directions.
 
 use crate::base::plural::count;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::interfering_files::InterferingFile;
 use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
-use super::manifest::{Manifest, ManifestEntry};
+use super::manifest::{Manifest, ManifestEntry, SignerEntry};
 use super::signed::{self, Signed};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::fs::{self, EntryKind, MAX_FOLDERS, world_readable};
@@ -16,7 +17,7 @@ use crate::base::progress::{Interruptible, Progress};
 use crate::base::tarball::{self, Refusal, TarEntryKind};
 use crate::base::{parallel, paths};
 use crate::digest::{Content, Sha256Digest};
-use crate::loader::file_kind::{self, Mismatch};
+use crate::loader::file_kind::{self, FileKind, Mismatch};
 use crate::loader::medium::Medium;
 use crate::loader::signature::SigningCertificate;
 use crate::loader::target::{Arch, Loader};
@@ -97,6 +98,10 @@ pub enum Difference {
     },
     /// A file with the content in the manifest, but of another kind than the manifest says.
     Misnamed(Utf8PathBuf, Mismatch),
+    /// A path that the manifest lists twice.
+    ListedTwice(Utf8PathBuf),
+    /// The first path that the manifest lists before another one that sorts before it.
+    Unsorted(Utf8PathBuf, Utf8PathBuf),
     /// A loader whose signature is not as it should be, with what is wrong.
     Signature(Utf8PathBuf, String),
     /// `SHA256SUMS` does not match the manifest.
@@ -126,6 +131,13 @@ impl fmt::Display for Difference {
             Self::Misnamed(path, mismatch) => {
                 write!(f, "`{}` is not what the manifest says: {mismatch}", printable(path))
             }
+            Self::ListedTwice(path) => write!(f, "`{}` is in the manifest more than once", printable(path)),
+            Self::Unsorted(path, next) => write!(
+                f,
+                "the manifest is not sorted by path: found `{}` before `{}`",
+                printable(path),
+                printable(next)
+            ),
             Self::Signature(path, problem) => write!(f, "`{}` {problem}", printable(path)),
             Self::Sums => write!(f, "`{}` does not say what the manifest says", paths::SHA256SUMS),
         }
@@ -162,26 +174,30 @@ pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, 
     verify_signed(path, None, progress)
 }
 
-/// Verifies the tree or the tarball at `path`, whose UEFI loaders must all be signed with the `demanded` certificate or
-/// with one that leads to it.
+/// Signer that the user demands for the programs for UEFI in a tree.
+#[derive(Debug, Clone)]
+pub struct DemandedSigner {
+    /// Certificate that they must be signed with, or one that leads to it.
+    pub certificate: SigningCertificate,
+    /// Digests of the `syslinux.efi` that may have no signature: it is published without one.
+    pub unsigned: Vec<Sha256Digest>,
+}
+
+/// Verifies the tree or the tarball at `path`, whose UEFI loaders must all be signed by the `demanded` signer.
 ///
 /// # Errors
 ///
 /// As [`verify`].
 pub fn verify_signed(
     path: &Utf8Path,
-    demanded: Option<&SigningCertificate>,
+    demanded: Option<&DemandedSigner>,
     progress: &dyn Progress,
 ) -> Result<VerifyReport, Error> {
     if path.is_dir() { folder(path, demanded, progress) } else { tarball(path, fs::open(path)?, demanded, progress) }
 }
 
 /// Verifies the tree at `path`. Does not read files that the manifest does not list.
-fn folder(
-    path: &Utf8Path,
-    demanded: Option<&SigningCertificate>,
-    progress: &dyn Progress,
-) -> Result<VerifyReport, Error> {
+fn folder(path: &Utf8Path, demanded: Option<&DemandedSigner>, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     let (manifest, content) = read_manifest(path, progress)?;
     let known = known(&manifest);
     let mut seen = Seen { manifest: Some(content), demanded: demanded.cloned(), ..Seen::default() };
@@ -270,7 +286,7 @@ fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
 pub(super) fn tarball(
     path: &Utf8Path,
     file: std::fs::File,
-    demanded: Option<&SigningCertificate>,
+    demanded: Option<&DemandedSigner>,
     progress: &dyn Progress,
 ) -> Result<VerifyReport, Error> {
     let (mut seen, mut json) = (Seen { demanded: demanded.cloned(), ..Seen::default() }, None);
@@ -310,7 +326,7 @@ pub fn is_inside(path: &Utf8Path) -> bool {
 /// Properties of a file; its content is not kept.
 struct Found {
     content: Content,
-    identity: Option<(file_kind::FileKind, Option<Arch>)>,
+    identity: Option<(FileKind, Option<Arch>)>,
     description: String,
     /// Whether it begins as programs for UEFI do.
     is_program: bool,
@@ -331,8 +347,8 @@ struct Seen {
     sums: Option<Content>,
     differences: Vec<Difference>,
     others: Vec<Utf8PathBuf>,
-    /// Certificate that all loaders must be signed with.
-    demanded: Option<SigningCertificate>,
+    /// Signer of all loaders.
+    demanded: Option<DemandedSigner>,
     signers: Vec<SigningCertificate>,
     checked: usize,
 }
@@ -360,7 +376,8 @@ impl Seen {
         } else {
             let (identity, description) = (file_kind::identify(content), file_kind::describe(content));
             let is_program = content.starts_with(b"MZ");
-            let signed = if is_program { Signed::of(content, self.demanded.as_ref()) } else { None };
+            let certificate = self.demanded.as_ref().map(|demanded| &demanded.certificate);
+            let signed = if is_program { Signed::of(content, certificate) } else { None };
             let signed = signed.map(|(signed, certificates)| {
                 self.add_signers(certificates);
                 signed
@@ -394,28 +411,39 @@ impl Seen {
         parallel::detached_on_cancel(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
     }
 
+    /// Compares a file with its entry, and its signatures with those that the user demands or the manifest claims.
+    fn compare(&mut self, file: &ManifestEntry, found: Found, signer: Option<&SignerEntry>) {
+        let demanded = self.demanded.as_ref();
+        let is_demanded = demanded.is_some_and(|demanded| is_demanded(file, &found, &demanded.unsigned));
+        let certificate = demanded.map(|demanded| &demanded.certificate);
+        let problem = signed::problem(file, (found.signed.as_ref(), is_demanded), signer, certificate);
+        self.checked += usize::from(is_demanded);
+        let difference = compare(file, found);
+        let is_changed = matches!(difference, Some(Difference::Changed { .. }));
+        self.differences.extend(difference);
+        let signature = problem.filter(|_| !is_changed);
+        self.differences.extend(signature.map(|problem| Difference::Signature(file.path.clone(), problem)));
+    }
+
     fn compared(mut self, manifest: Manifest) -> VerifyReport {
         let too_large = |difference: &Difference| match difference {
             Difference::TooLarge(path, _) => Some(path.clone()),
             _ => None,
         };
         let too_large: BTreeSet<Utf8PathBuf> = self.differences.iter().filter_map(too_large).collect();
-        let listed: HashSet<&Utf8Path> = manifest.files.iter().map(|file| &*file.path).collect();
-        let below_file = |path: &Utf8Path| path.ancestors().skip(1).any(|above| listed.contains(above));
+        let (listed, misplaced) = listed(&manifest);
+        self.differences.extend(misplaced);
+        // As texts: a path is compared part by part, which takes much longer where there are many.
+        let below_file = |path: &str| path.match_indices('/').any(|(end, _)| listed.contains_key(&path[..end]));
         for file in &manifest.files {
-            if !is_inside(&file.path) || below_file(&file.path) {
+            if listed.get(file.path.as_str()).is_some_and(|first| !std::ptr::eq(*first, file)) {
+                continue;
+            }
+            if !is_inside(&file.path) || below_file(file.path.as_str()) {
                 self.differences.push(Difference::Outside(file.path.clone()));
             }
             match self.files.remove(&file.path) {
-                Some(found) => {
-                    let by = (manifest.secure_boot.as_ref(), self.demanded.as_ref());
-                    let is_demanded = by.1.is_some() && is_demanded(file, &found);
-                    self.checked += usize::from(is_demanded);
-                    let problem = signed::problem(file, (found.signed.as_ref(), is_demanded), by.0, by.1);
-                    let difference = compare(file, found);
-                    let signature = problem.map(|problem| Difference::Signature(file.path.clone(), problem));
-                    self.differences.extend(difference.or(signature));
-                }
+                Some(found) => self.compare(file, found, manifest.secure_boot.as_ref()),
                 None if too_large.contains(&file.path) => {}
                 None => self.differences.push(Difference::Missing(file.path.clone())),
             }
@@ -440,36 +468,70 @@ impl Seen {
     }
 }
 
+/// Returns the entries of `manifest` by path, the first one of each path, and what is wrong with their order.
+fn listed(manifest: &Manifest) -> (HashMap<&str, &ManifestEntry>, Vec<Difference>) {
+    let (mut listed, mut differences) = (HashMap::with_capacity(manifest.files.len()), BTreeSet::new());
+    for file in &manifest.files {
+        match listed.entry(file.path.as_str()) {
+            Entry::Vacant(empty) => {
+                empty.insert(file);
+            }
+            Entry::Occupied(_) => {
+                differences.insert(Difference::ListedTwice(file.path.clone()));
+            }
+        }
+    }
+    let unsorted = manifest.files.windows(2).find(|pair| pair[0].path.as_str() > pair[1].path.as_str());
+    differences.extend(unsorted.map(|pair| Difference::Unsorted(pair[0].path.clone(), pair[1].path.clone())));
+    (listed, differences.into_iter().collect())
+}
+
 fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     let wanted = Content { sha256: file.sha256, size: file.size };
     if found.content != wanted {
         let pair = |content: Content| (content.sha256, content.size);
         return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
-    // What an iPXE loader or a boot medium is follows from its path, by which firmware and people get it, and what a
-    // loader is also from its make target, whatever the manifest says of its kind.
-    let name = in_root_or_site(&file.path);
-    let is_claimed = file.ipxe.is_some() || file.kind != file_kind::FileKind::Data;
-    let of_path = || name.parse().ok().filter(|_| is_claimed);
-    let of_target = || file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
-    let medium = Medium::ALL.into_iter().find(|medium| is_claimed && medium.file_name() == name);
-    let (kind, arch) = match medium {
-        Some(medium) => (medium.file_kind(), None),
-        None => of_path()
-            .or_else(of_target)
-            .map(file_kind::loader_kind)
-            .map_or((file.kind, file.arch), |(kind, arch)| (kind, Some(arch))),
-    };
-    let fits = kind == file_kind::FileKind::Data || found.identity == Some((kind, arch));
+    let claimed = (file.kind, file.arch);
+    let wanted = kind_by_path(file).unwrap_or(claimed);
+    let is_data = wanted.0 == FileKind::Data && may_be_data(file, found.identity);
+    let (kind, arch) = if is_data || found.identity == Some(wanted) { claimed } else { wanted };
+    // Other commands go by the manifest: a loader that it calls a text would never be booted.
+    let fits = is_data || found.identity == Some((kind, arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, kind, arch)))
 }
 
+/// Returns the kind and the CPU of an iPXE loader or a boot medium. They follow from its path, by which firmware and
+/// people get it, and those of a loader also from its make target, whatever the manifest says of its kind.
+fn kind_by_path(file: &ManifestEntry) -> Option<(FileKind, Option<Arch>)> {
+    let name = in_root_or_site(&file.path);
+    let is_claimed = file.ipxe.is_some() || file.kind != FileKind::Data;
+    let of_path = || name.parse().ok().filter(|_| is_claimed);
+    let of_target = || file.ipxe.as_ref().and_then(|embedded| Loader::of_target(&embedded.target));
+    let medium = Medium::ALL.into_iter().find(|medium| is_claimed && medium.file_name() == name);
+    match medium {
+        Some(medium) => Some((medium.file_kind(), None)),
+        None => of_path().or_else(of_target).map(file_kind::loader_kind).map(|(kind, arch)| (kind, Some(arch))),
+    }
+}
+
+/// Checks whether the manifest may call a file data: one that no firmware starts, or a syslinux file whose name has no
+/// meaning for syslinux.
+fn may_be_data(file: &ManifestEntry, identity: Option<(FileKind, Option<Arch>)>) -> bool {
+    match identity.map(|(kind, _)| kind) {
+        None | Some(FileKind::Text | FileKind::Data) => true,
+        Some(FileKind::IpxeNbp) => false,
+        Some(_) => file.member.is_some() && file_kind::member_kind(file.path.as_str()).0 == FileKind::Data,
+    }
+}
+
 /// Checks whether a file has to be signed with a certificate that the user demands: each program for UEFI, by its
-/// content. Nobody signs `syslinux.efi`, and the files of an official signed set are signed by others.
-fn is_demanded(file: &ManifestEntry, found: &Found) -> bool {
+/// content. Nobody signs `syslinux.efi`, which has one of the digests in `unsigned`, and the files of an official signed
+/// set are signed by others.
+fn is_demanded(file: &ManifestEntry, found: &Found, unsigned: &[Sha256Digest]) -> bool {
     let name = in_root_or_site(&file.path);
     let is_of_set = file.set.is_some() && Utf8Path::new(name).starts_with(paths::SIGNED_SET) && found.signed.is_some();
-    let is_syslinux = file.member.is_some() && name == SYSLINUX;
+    let is_syslinux = name == SYSLINUX && unsigned.contains(&found.content.sha256);
     found.is_program && !is_of_set && !is_syslinux
 }
 
@@ -485,7 +547,6 @@ fn in_root_or_site(path: &Utf8Path) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::file_kind::FileKind;
     use crate::stamp::slot::SlotSize;
     use crate::tree::manifest::Embedded;
 

@@ -12,12 +12,18 @@ pub struct SshFailure {
     /// Cause.
     pub cause: SshCause,
     address: SftpAddress,
+    /// The command with which the user can try the connection.
+    by_hand: String,
+    /// The server's name in `known_hosts`.
+    known_as: String,
     words: Vec<String>,
 }
 
 /// Cause of a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SshCause {
+    /// The server's host key, or the authority that certifies it, was revoked.
+    RevokedHostKey,
     /// The server's host key differs from the known one.
     OtherHostKey,
     /// The server's host key is unknown, and nobody has accepted it.
@@ -35,7 +41,9 @@ pub enum SshCause {
 }
 
 /// Output of ssh for each cause. The first match counts, since ssh may print more afterwards.
-const SIGNS: [(SshCause, &[&str]); 6] = [
+const SIGNS: [(SshCause, &[&str]); 7] = [
+    // A key can be revoked by `@revoked` in `known_hosts`, or by the option `RevokedHostKeys`.
+    (SshCause::RevokedHostKey, &["REVOKED HOST KEY DETECTED", "is marked as revoked", "revoked by file"]),
     (SshCause::OtherHostKey, &["HOST IDENTIFICATION HAS CHANGED"]),
     (SshCause::UnknownHostKey, &["Host key verification failed"]),
     (SshCause::NoSftp, &["subsystem request failed"]),
@@ -57,22 +65,33 @@ const SIGNS: [(SshCause, &[&str]); 6] = [
 
 impl SshFailure {
     /// Returns the failure of an ssh that ended before the server at `address` sent its greeting, judging by its
-    /// output.
+    /// output. The user can try the connection with the command `by_hand`. The server should be `known_as` this, unless
+    /// ssh itself says otherwise.
     #[must_use]
-    pub fn diagnose(address: &SftpAddress, words: Vec<String>) -> Self {
+    pub fn diagnose(address: &SftpAddress, by_hand: String, known_as: String, words: Vec<String>) -> Self {
         // ssh puts a frame of these characters around important warnings.
         let words: Vec<String> = words.into_iter().filter(|line| line.chars().any(|c| !"@ \t".contains(c))).collect();
         let stderr = |sign: &&str| words.iter().any(|line| line.contains(sign));
         let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(stderr)).map(|(cause, _)| *cause);
         let cause = cause.unwrap_or(if words.is_empty() { SshCause::Dropped } else { SshCause::Other });
-        Self { cause, address: address.clone(), words }
+        let known_as = words.iter().find_map(|line| known_name(line)).map_or(known_as, str::to_owned);
+        Self { cause, address: address.clone(), by_hand, known_as, words }
     }
+}
+
+/// Returns the name in `known_hosts` of a server whose key has changed, from a line of ssh.
+fn known_name(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("ost key for ")?;
+    let (name, _) = rest.split_once(" has changed and you have requested strict checking")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "[]:.-_%".contains(c);
+    Some(name).filter(|name| !name.starts_with('-') && name.chars().all(fits))
 }
 
 impl fmt::Display for SshFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (login, host) = (self.address.login(), self.address.host());
         match self.cause {
+            SshCause::RevokedHostKey => write!(f, "the host key of `{host}` was revoked")?,
             SshCause::OtherHostKey => write!(f, "the host key of `{host}` is not the one that is known")?,
             SshCause::UnknownHostKey => {
                 write!(f, "the host key of `{host}` is not known, and nobody has accepted it")?;
@@ -91,13 +110,16 @@ impl std::error::Error for SshFailure {}
 
 impl Diagnose for SshFailure {
     fn diagnosis(&self) -> Diagnosis {
-        let hand = self.address.by_hand();
+        let hand = &self.by_hand;
         let diagnosis = Class::Unavailable.about(self.address.host());
         match self.cause {
+            SshCause::RevokedHostKey => diagnosis.help(
+                "do not connect: somebody else may answer in its place; ask whoever administers it for its new key",
+            ),
             SshCause::OtherHostKey => diagnosis.help(format!(
                 "where the device was reset or replaced, compare the fingerprint with what it shows itself, then forget \
                  the old key with `ssh-keygen -R '{}'`",
-                self.address.known_as()
+                self.known_as
             )),
             SshCause::UnknownHostKey => {
                 diagnosis.help(format!("connect once with `{hand}`, and compare the fingerprint that it shows"))
@@ -130,7 +152,8 @@ mod tests {
         let Ok(DeployTarget::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
         let stderr = |lines: &[&str]| {
             let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-            told(&SshFailure::diagnose(&address, lines))
+            let (hand, known) = ("ssh -p 2222 admin@router".to_owned(), "[router]:2222".to_owned());
+            told(&SshFailure::diagnose(&address, hand, known, lines))
         };
         assert_eq!(
             stderr(&[
@@ -143,6 +166,21 @@ mod tests {
              hint: where the device was reset or replaced, compare the fingerprint with what it shows itself, \
              then forget the old key with `ssh-keygen -R '[router]:2222'`"
         );
+        let alias = [
+            "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
+            "Host key for [alias]:22 has changed and you have requested strict checking.",
+        ];
+        assert!(stderr(&alias).ends_with(" with `ssh-keygen -R '[alias]:22'`"), "{}", stderr(&alias));
+        for revoked in ["@       WARNING: REVOKED HOST KEY DETECTED!               @", "Host key x revoked by file y"] {
+            assert_eq!(
+                stderr(&[revoked, "Host key verification failed."]),
+                format!(
+                    "the host key of `router` was revoked\n  | {revoked}\n  | Host key verification failed.\n\
+                     hint: do not connect: somebody else may answer in its place; ask whoever administers it for its \
+                     new key"
+                )
+            );
+        }
         assert_eq!(
             stderr(&[
                 "No ED25519 host key is known for router and you have requested strict checking.",

@@ -74,6 +74,41 @@ impl Ssh {
         command.asks = true;
         command
     }
+
+    /// Returns the command with which the user can try the same connection, and be asked about its host key.
+    #[must_use]
+    pub fn by_hand(&self, address: &SftpAddress) -> String {
+        let asks = |option: &&String| {
+            let name = option_name(option);
+            !["BatchMode", "StrictHostKeyChecking"].iter().any(|silent| name.eq_ignore_ascii_case(silent))
+        };
+        let options = self.options.iter().filter(asks).flat_map(|option| ["-o".to_owned(), option.clone()]);
+        let config = self.config.iter().flat_map(|config| ["-F".to_owned(), config.to_string()]);
+        let port = address.port().into_iter().flat_map(|port| ["-p".to_owned(), port.to_string()]);
+        let words: Vec<String> = config.chain(options).chain(port).chain([address.login()]).collect();
+        let command = Command::new(String::new(), "ssh").args(words).to_string();
+        // Users have their own environment.
+        command.strip_prefix("env -i ").map(str::to_owned).unwrap_or(command)
+    }
+
+    /// Returns the name of the server in `known_hosts`, as far as the address and the options tell it.
+    fn known_as(&self, address: &SftpAddress) -> String {
+        let value = |name: &str| {
+            let mut given = self.options.iter().filter(|option| option_name(option).eq_ignore_ascii_case(name));
+            let value = given.next().map(|option| &option[option_name(option).len()..]);
+            value.map(|value| value.trim_start_matches([' ', '\t', '=']).trim_end())
+        };
+        if let Some(alias) = value("HostKeyAlias") {
+            return alias.to_owned();
+        }
+        let port = value("Port").and_then(|port| port.parse().ok()).or(address.port());
+        address.known_as(port)
+    }
+}
+
+/// Returns the name of an option in the notation of `ssh_config`: `Port=22`, or `Port 22`.
+fn option_name(option: &str) -> &str {
+    option.trim_start().split([' ', '\t', '=']).next().unwrap_or_default()
 }
 
 /// Errors from connecting to a server.
@@ -81,17 +116,16 @@ impl Ssh {
 pub enum Error {
     /// ssh ended before the server sent its greeting.
     #[error(transparent)]
-    Failed(#[from] SshFailure),
+    Failed(#[from] Box<SshFailure>),
     /// The server sends something other than SFTP.
-    #[error(
-        "`{}` sends something else than SFTP: found `{found}`",
-        address.host()
-    )]
+    #[error("`{host}` sends something else than SFTP: found `{found}`")]
     NotSftp {
         /// Server.
-        address: SftpAddress,
+        host: String,
         /// Beginning of what it sends.
         found: String,
+        /// The command with which the user can try the connection.
+        by_hand: String,
     },
     /// The program cannot be started. (Its command is not shown: it names all variables of the environment.)
     #[error("cannot start `{program}`: {reason}")]
@@ -113,9 +147,8 @@ impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Failed(failure) => failure.diagnosis(),
-            Self::NotSftp { address, .. } => Class::Unavailable.about(address.host()).help(format!(
-                "a login script that prints something can be the cause: see what `{} true` prints",
-                address.by_hand()
+            Self::NotSftp { host, by_hand, .. } => Class::Unavailable.about(host).help(format!(
+                "a login script that prints something can be the cause: see what `{by_hand} true` prints"
             )),
             Self::NotStarted { program, .. } => Class::MissingTool.about(program).help(Flag::Ssh),
             Self::Io(_) => Class::Unavailable.into(),
@@ -155,9 +188,13 @@ impl<'p> Connection<'p> {
                 Ok(Self { client, stderr, stream, _running: running })
             }
             Err(client::Error::Cancelled) => Err(Error::Cancelled),
-            Err(client::Error::NotSftp(found)) => Err(Error::NotSftp { address: address.clone(), found }),
+            Err(client::Error::NotSftp(found)) => {
+                Err(Error::NotSftp { host: address.host().to_owned(), found, by_hand: ssh.by_hand(address) })
+            }
             Err(client::Error::Gone | client::Error::Silent | client::Error::Slow | client::Error::Refused(_)) => {
-                Err(SshFailure::diagnose(address, stderr.until_the_end(LAST_WORDS)).into())
+                let (by_hand, known_as) = (ssh.by_hand(address), ssh.known_as(address));
+                let words = stderr.until_the_end(LAST_WORDS);
+                Err(Box::new(SshFailure::diagnose(address, by_hand, known_as, words)).into())
             }
         }
     }
@@ -198,5 +235,28 @@ mod tests {
              -o PermitLocalCommand=no -o RemoteCommand=none -o RequestTTY=no -p 2222 -l admin -s -- router sftp"
         );
         assert!(command.asks);
+    }
+
+    #[test]
+    fn hints_name_the_connection_that_the_options_make() {
+        let ssh = |options: &[&str]| Ssh {
+            program: "ssh".into(),
+            config: None,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            env: ProgramEnvironment::inherited([]),
+        };
+        let plain = address("sftp://admin@router/tftp");
+        for options in [["Port=2222", "BatchMode=yes"], ["port 2222", "stricthostkeychecking yes"]] {
+            let option = if options[0].contains('=') { "Port=2222" } else { "'port 2222'" };
+            assert_eq!(ssh(&options).by_hand(&plain), format!("ssh -o {option} admin@router"));
+            assert_eq!(ssh(&options).known_as(&plain), "[router]:2222");
+        }
+        let other = address("sftp://admin@router:2200/tftp");
+        // The first value counts, and ssh gets the options first.
+        assert_eq!(ssh(&["Port=2222", "Port=1"]).known_as(&other), "[router]:2222");
+        assert_eq!(ssh(&["HostKeyAlias=mine", "Port=2222"]).known_as(&other), "mine");
+        assert_eq!((&*ssh(&[]).known_as(&other), &*ssh(&["Port=22"]).known_as(&other)), ("[router]:2200", "router"));
+        let ssh = Ssh { config: Some("my config".into()), ..ssh(&[]) };
+        assert_eq!(ssh.by_hand(&other), "ssh -F 'my config' -p 2200 admin@router");
     }
 }

@@ -10,13 +10,15 @@ use netboot_loaders::base::fs::{self, world_readable};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::pins::Pins;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::config::trust::day;
+use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::loader::signature::{SigningCertificate, microsofts_machines};
 use netboot_loaders::reproduce::against_make::{self, MakeComparison};
 use netboot_loaders::reproduce::cause::CauseKind;
 use netboot_loaders::tree::open::{self, CheckedTree};
-use netboot_loaders::tree::verify::{self, VerifyReport};
+use netboot_loaders::tree::verify::{self, DemandedSigner, VerifyReport};
 use serde_json::json;
 
 use super::reproduce::located;
@@ -48,8 +50,18 @@ fn certificate(file: &Utf8Path) -> Result<SigningCertificate, Failure> {
     })
 }
 
+/// SHA-256 of `syslinux.efi` in the release of syslinux 6.03. A tree of another project can be verified anywhere.
+const SYSLINUX_EFI: &str = "83199a7aa0e92e157302486bb9df0eb03e33c055254f2ab61d0daa578b5a75e8";
+
+/// Returns the digests of the syslinux files that nobody signs: those that the project pins, if there is one.
+fn unsigned(host: &Host<'_>) -> Vec<Sha256Digest> {
+    let pinned = Pins::read(&host.project).map(|pins| pins.syslinux.members).unwrap_or_default();
+    pinned.into_iter().map(|member| member.sha256).chain(SYSLINUX_EFI.parse()).collect()
+}
+
 fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let demanded = args.signer.as_deref().map(certificate).transpose()?;
+    let demanded = demanded.map(|certificate| DemandedSigner { certificate, unsigned: unsigned(host) });
     let report = verify::verify_signed(&path, demanded.as_ref(), host.ui).map_err(open::Error::from)?;
     for file in report.interfering_files.iter().take(SHOWN) {
         host.ui.warn(file.warning());
@@ -60,7 +72,8 @@ fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result
     if let Some(unreadable) = &report.unreadable {
         host.ui.warn(world_readable::unreadable_warning(unreadable));
     }
-    if let Some(SigningCertificate { subject, .. }) = demanded.as_ref().filter(|_| report.checked == 0) {
+    if let Some(DemandedSigner { certificate, .. }) = demanded.as_ref().filter(|_| report.checked == 0) {
+        let subject = &certificate.subject;
         let text = format!("`{path}` has no program for UEFI, wanted some that `{}` has signed", printable(subject));
         return Err(Failure::new(Class::Check, text));
     }

@@ -23,6 +23,7 @@ netboot_fixtures::tests! {
     a_key_of_another_kind_is_refused_by_its_certificate,
     a_signature_is_no_more_than_it_proves,
     an_ended_certificate_signs_and_is_warned_of,
+    only_the_pinned_syslinux_may_be_without_a_signature,
     a_loader_that_is_not_signed_as_the_manifest_says_is_found,
     ; slow:
     a_large_kernel_is_signed_within_limits,
@@ -438,5 +439,23 @@ fn a_loader_that_is_not_signed_as_the_manifest_says_is_found() -> Result<(), Str
     let error = project.run(["verify", "--signer", keys.path("ca.pem").as_str()]).error(8);
     assert!(error.contains("`ipxe.efi` has no signature, wanted one of `CN=Loader CA`"), "{error}");
     assert!(error.contains("`snponly.efi` is signed by `CN=Other`, wanted `CN=Loader CA`"), "{error}");
+    Ok(())
+}
+
+fn only_the_pinned_syslinux_may_be_without_a_signature() -> Result<(), String> {
+    let keys = Keys::make()?;
+    let project = keys.project("\"ipxe.efi\"", KEY);
+    let sites = keys.sites("\"ipxe.efi\"", KEY);
+    project.sites(&format!("{sites}[syslinux]\nmembers = [\"syslinux.efi\", \"ldlinux.e64\"]\n"));
+    project.build(&[]).success();
+    let verify = || project.run(["verify", "--signer", keys.path("ca.pem").as_str()]);
+    verify().success();
+    let (tree, plain) = (project.tree(), keys.path("plain.efi"));
+    keys.run(&format!(
+        "osslsigncode remove-signature -in {tree}/ipxe.efi -out {plain} && cp {plain} {tree}/syslinux.efi"
+    ));
+    rewrite_manifest(&tree);
+    let error = verify().error(8);
+    assert!(error.contains("\n  `syslinux.efi` has no signature, wanted one of `CN=Loader CA`\n"), "{error}");
     Ok(())
 }

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::shows;
+use netboot_loaders::loader::file_kind::FileKind;
+use netboot_loaders::loader::target::Arch;
+use netboot_loaders::tree::manifest::Manifest;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -19,6 +22,7 @@ netboot_fixtures::tests! {
     the_same_inputs_give_the_same_bytes_anywhere,
     the_tarball_is_the_tree_and_nothing_that_varies,
     verify_names_every_difference,
+    a_manifest_that_lies_about_kinds_or_its_order_is_refused,
     a_site_that_is_gone_is_gone_from_the_tree,
     a_folder_that_is_no_project_is_told_as_that,
 }
@@ -266,6 +270,64 @@ fn verify_names_every_difference() {
     ");
     let again = project.build(&["--replace"]).warned();
     assert!(again.stdout.starts_with("built "), "a tree that is not whole is published anew");
+    project.run(["verify"]).success();
+}
+
+fn a_manifest_that_lies_about_kinds_or_its_order_is_refused() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let honest = Manifest::parse(&project.read("dist/tftp/manifest.json")).unwrap();
+    let refused = |lie: &dyn Fn(&mut Manifest), said: &str| {
+        let mut manifest = honest.clone();
+        lie(&mut manifest);
+        project.write("dist/tftp/manifest.json", &manifest.to_json());
+        project.write("dist/tftp/SHA256SUMS", &manifest.sha256sums());
+        let error = project.run(["verify"]).error(8);
+        assert!(
+            error.starts_with(&format!("`{}` differs from its manifest\n  {said}\nhint: ", project.tree())),
+            "{error}"
+        );
+    };
+    let kind = |path: &'static str, kind: FileKind, arch: Option<Arch>| {
+        move |manifest: &mut Manifest| {
+            let file = manifest.files.iter_mut().find(|file| file.path == path).unwrap();
+            (file.kind, file.arch) = (kind, arch);
+        }
+    };
+    let efi = "`ipxe.efi` is not what the manifest says: it is an EFI application for x86-64, wanted";
+    refused(&kind("ipxe.efi", FileKind::Text, None), &format!("{efi} a text"));
+    refused(
+        &kind("ipxe.efi", FileKind::IpxeNbp, Some(Arch::I386)),
+        &format!("{efi} an iPXE network boot program for i386"),
+    );
+    refused(
+        &kind("ipxe.efi", FileKind::EfiApplication, Some(Arch::I386)),
+        &format!("{efi} an EFI application for i386"),
+    );
+    let nbp = "is not what the manifest says: it is an iPXE network boot program for i386, wanted";
+    let lie = kind("undionly.kpxe", FileKind::EfiApplication, Some(Arch::I386));
+    refused(&lie, &format!("`undionly.kpxe` {nbp} an EFI application for i386"));
+    // Without its origin, too, and as a file of syslinux.
+    let as_data = |member: Option<&'static str>| {
+        move |manifest: &mut Manifest| {
+            let file = manifest.files.iter_mut().find(|file| file.path == "ipxe.efi").unwrap();
+            (file.kind, file.arch, file.ipxe) = (FileKind::Data, None, None);
+            file.member = member.map(Into::into);
+        }
+    };
+    refused(&as_data(None), &format!("{efi} data"));
+    refused(&as_data(Some("efi64/ipxe.efi")), &format!("{efi} data"));
+    let twice = |manifest: &mut Manifest| {
+        let at = manifest.files.iter().position(|file| file.path == "ipxe.efi").unwrap();
+        manifest.files.insert(at, manifest.files[at].clone());
+    };
+    refused(&twice, "`ipxe.efi` is in the manifest more than once");
+    let last = honest.files.len() - 1;
+    let (a, b) = (&honest.files[last - 1].path, &honest.files[last].path);
+    let said = format!("the manifest is not sorted by path: found `{b}` before `{a}`");
+    refused(&|manifest: &mut Manifest| manifest.files.swap(last - 1, last), &said);
+    project.write("dist/tftp/manifest.json", &honest.to_json());
+    project.write("dist/tftp/SHA256SUMS", &honest.sha256sums());
     project.run(["verify"]).success();
 }
 

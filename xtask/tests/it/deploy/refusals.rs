@@ -13,6 +13,8 @@ use netboot_fixtures::{says, skip};
 netboot_fixtures::tests! {
     with project;
     keys,
+    revoked,
+    ports_in_options,
     nobody,
     full,
     ; slow:
@@ -45,8 +47,7 @@ fn keys(project: &Project) {
     assert!(
         error.ends_with(&format!(
             "\n  | Host key verification failed.\nhint: where the device was reset or replaced, compare the fingerprint \
-             with what it shows itself, then forget the old key with `ssh-keygen -R '[127.0.0.1]:{}'`\n",
-            server.port
+             with what it shows itself, then forget the old key with `ssh-keygen -R '{ALIAS}'`\n"
         )),
         "{error}"
     );
@@ -56,9 +57,49 @@ fn keys(project: &Project) {
     error: the host key of `127.0.0.1` is not known, and nobody has accepted it
       | No ED25519 host key is known for netboot-test and you have requested strict checking.
       | Host key verification failed.
-    hint: connect once with `ssh -p PORT USER@127.0.0.1`, and compare the fingerprint that it shows
+    hint: connect once with `ssh -F PROJECT/sshd/client_config -p PORT USER@127.0.0.1`, and compare the fingerprint that it shows
     ");
     assert!(!folder.exists() && !project.path("served").exists());
+}
+
+fn revoked(project: &Project) {
+    let server = SshServer::start(project, "sshd", SFTP);
+    let folder = project.path("served/tftp");
+    let hint =
+        "\nhint: do not connect: somebody else may answer in its place; ask whoever administers it for its new key\n";
+    let known = project.path("sshd/known_hosts");
+    let key = std::fs::read_to_string(project.path("sshd/host.pub")).unwrap();
+    for trusted in ["", ALIAS] {
+        let trusted = if trusted.is_empty() { String::new() } else { format!("{trusted} {key}") };
+        std::fs::write(&known, format!("{trusted}@revoked {ALIAS} {key}")).unwrap();
+        let error = deploy(project, &server, &folder, &[]).error(5);
+        assert!(error.starts_with("the host key of `127.0.0.1` was revoked\n  | "), "{error}");
+        assert!(error.ends_with(hint), "{error}");
+    }
+    server.write_client_config("host", "user");
+    let option = format!("RevokedHostKeys={}", project.path("sshd/host.pub"));
+    let error = deploy(project, &server, &folder, &["--ssh-option", &option]).error(5);
+    assert!(error.starts_with("the host key of `127.0.0.1` was revoked\n  | "), "{error}");
+    assert!(error.ends_with(hint) && !folder.exists(), "{error}");
+}
+
+fn ports_in_options(project: &Project) {
+    let server = SshServer::start(project, "sshd", SFTP);
+    let (address, config) =
+        (format!("sftp://{}@127.0.0.1{}", server.user, project.path("served")), server.client_config());
+    let port = format!("Port={}", server.port);
+    let deploy = || {
+        let words = ["deploy", &address, "--ssh-config", config.as_str(), "--ssh-option", &port];
+        project.run([&words[..], &["--ssh-option", "HostKeyAlias=none", "--ssh-option", "BatchMode=yes"]].concat())
+    };
+    server.write_client_config("", "user");
+    let error = deploy().error(5);
+    let hand = format!("ssh -F {config} -o {port} -o HostKeyAlias=none {}@127.0.0.1", server.user);
+    assert!(error.contains(&format!("hint: connect once with `{hand}`, and compare")), "{error}");
+    let key = std::fs::read_to_string(project.path("sshd/other.pub")).unwrap();
+    std::fs::write(project.path("sshd/known_hosts"), format!("none {key}")).unwrap();
+    let error = deploy().error(5);
+    assert!(error.ends_with("then forget the old key with `ssh-keygen -R 'none'`\n"), "{error}");
 }
 
 fn rights(project: &Project) {
@@ -70,7 +111,7 @@ fn rights(project: &Project) {
     exit code 5, stderr:
     error: `USER@127.0.0.1` cannot log in
       | USER@127.0.0.1: Permission denied (publickey).
-    hint: check that `ssh -p PORT USER@127.0.0.1` logs in
+    hint: check that `ssh -F PROJECT/sshd/client_config -p PORT USER@127.0.0.1` logs in
     hint: or name a key with `--ssh-option IdentityFile=FILE`
     ");
     server.write_client_config("host", "user");
@@ -106,7 +147,7 @@ fn no_sftp(project: &Project) {
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
     exit code 5, stderr:
     error: `127.0.0.1` sends something else than SFTP: found `Welcome to this machine`
-    hint: a login script that prints something can be the cause: see what `ssh -p PORT USER@127.0.0.1 true` prints
+    hint: a login script that prints something can be the cause: see what `ssh -F PROJECT/chatty/client_config -p PORT USER@127.0.0.1 true` prints
     ");
 }
 

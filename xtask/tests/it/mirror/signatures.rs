@@ -218,12 +218,21 @@ fn missing() -> Result<(), String> {
     let (mirror, signer, keys) = with_keys(true);
     signer.release(&mirror, "44.1");
     let more = ["--quiet", "--verify-signatures", "--keys", keys.as_str()];
+    let asked = mirror.publisher.server.paths().len();
+    std::fs::remove_file(&keys).unwrap();
+    shows!(mirror, &more, @r"
+    exit code 1, stderr:
+    error: cannot read `PROJECT/keys`
+      caused by: No such file or directory (os error 2)
+    hint: give the file that the publisher offers with `--keys`
+    ");
     std::fs::write(&keys, "<html></html>").unwrap();
     shows!(mirror, &more, @r"
     exit code 3, stderr:
     error: `PROJECT/keys` has no OpenPGP keys
     hint: give the file that the publisher offers with `--keys`
     ");
+    assert_eq!(mirror.publisher.server.paths().len(), asked, "keys are read before anything is downloaded");
     std::fs::write(&keys, signer.keys(true)).unwrap();
     let mut metadata = mirror::metadata("44.1");
     let kernel = "/architectures/x86_64/artifacts/metal/formats/pxe/kernel";
