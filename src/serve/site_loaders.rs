@@ -149,11 +149,17 @@ impl<'s> LoadersOfSites<'s> {
                     .unwrap_or_default();
                 let of_machine =
                     lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-                of_machine.map(|(platform, name)| script::lacking(&https, &location, name, platform)).collect::<Vec<_>>()
+                let site = choice.and_then(|choice| choice.site.name.as_ref());
+                let warning = |(platform, name): (Platform, &str)| {
+                    let mut warning = script::lacking(&https, &location, name, platform);
+                    warning.message.extend(site.map(|site| format!(" (site `{site}`)")));
+                    warning
+                };
+                of_machine.map(warning).collect::<Vec<_>>()
             };
         let mut warnings = lacking(self.default.as_ref(), None, network.boot.as_ref(), "boot");
         for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
-            let key = format!("host.{}.boot", host.name);
+            let key = host.boot.as_ref().map_or_else(|| "boot".to_owned(), |_| format!("host.{}.boot", host.name));
             let boot = host.boot.as_ref().or(network.boot.as_ref());
             warnings.extend(lacking(self.of_host(host), Some(host.platform), boot, &key));
         }

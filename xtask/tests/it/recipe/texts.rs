@@ -250,6 +250,22 @@ fn an_address_of_https_is_said_to_loaders_that_know_it() {
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     ");
     project.config("tls", "#define DOWNLOAD_PROTO_HTTPS\n");
+    project.config("plain", "#define PING_CMD\n");
+    // A host follows its own address, or that of all.
+    let of_bios = network.replacen("120\"\nfirmware = \"uefi\"", "120\"\nfirmware = \"bios\"", 1);
+    let of_site =
+        sites.replacen("snponly.efi", "ipxe.pxe", 1).replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1);
+    project.sites(&of_site.replacen("[site.rack-1]\n", "[site.rack-1]\nconfig = \"plain\"\n", 1));
+    warns!(project.write("embed-scripts/network.toml", &of_bios), ["recipe", "dnsmasq"], @r"
+    warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there (site `rack-1`)
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    ");
+    let own = of_bios.replacen("site = \"rack-1\"", "site = \"rack-1\"\nboot = \"https://192.168.88.10/b.ipxe\"", 1);
+    warns!(project.write("embed-scripts/network.toml", &own), ["recipe", "dnsmasq"], @r"
+    warning: network.toml: `host.worker.boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there (site `rack-1`)
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    ");
+    project.write("embed-scripts/network.toml", &network);
     let with_tls = sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1);
     warns!(project.sites(&with_tls), ["recipe", "dnsmasq"], @"");
 }
