@@ -33,6 +33,7 @@ netboot_fixtures::tests! {
     a_machine_may_be_called_what_other_things_are_called,
     a_machine_gets_the_loader_of_its_site_only_for_its_firmware,
     an_address_of_the_tree_is_a_folder_that_machines_reach,
+    an_answer_has_room_for_all_dns_servers,
     a_loader_whose_address_is_too_long_for_an_answer_is_not_offered,
     a_machine_whose_own_address_is_too_long_does_not_get_that_of_all_others,
     what_a_server_cannot_do_is_said,
@@ -506,6 +507,20 @@ fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
     warning: `http-url` names `localhost`, which machines reach no server at
     hint: write the address that other machines reach the server at
     "#);
+}
+
+fn an_answer_has_room_for_all_dns_servers() {
+    let project = project();
+    let servers = |count: usize| (1..=count).map(|i| format!("\"192.0.2.{i}\"")).collect::<Vec<_>>().join(", ");
+    let network = |count| NETWORK.replace("\"192.168.88.1\", \"9.9.9.9\"", &servers(count));
+    project.write("embed-scripts/network.toml", &network(32));
+    project.run(["recipe", "kea"]).warned();
+    project.write("embed-scripts/network.toml", &network(33));
+    shows!(project, ["recipe", "kea"], @r"
+    exit code 3, stderr:
+    error: PROJECT/embed-scripts/network.toml:7: `dns`: found 33 addresses, wanted at most 32: an answer of DHCP has to hold them beside all else
+      hint: leave out all but the nearest ones
+    ");
 }
 
 fn a_loader_whose_address_is_too_long_for_an_answer_is_not_offered() {
