@@ -1,30 +1,27 @@
 //! Boot policy: the loader that each machine fetches, and the address that the loader continues with. It is the same
 //! for all server programs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::Value;
 use minijinja::value::Serde;
-use netboot_script::Feature;
 use netboot_script::address::leads_nowhere;
 use serde::Serialize;
 
 use super::server_kind::ServerKind;
-use crate::base::diagnostic::{Diagnostic, Location, first_warnings};
+use super::site_loaders::{LoadersOfSites, SecondStage, SecondStageNotes, SiteLoaders};
+use crate::base::diagnostic::{Diagnostic, first_warnings};
 use crate::base::paths;
 use crate::config::boot_entry::BootEntry;
 use crate::config::network::address::has_host;
-use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range, WebAddress};
-use crate::config::script::{self, Script};
+use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range};
 use crate::config::signed_set;
 use crate::config::sites::{Site, Sites};
 use crate::loader::target::{Loader, Platform};
 use crate::printable::listed_names;
-
-/// User class of iPXE, unless its script sets another one. A boot ROM that is iPXE itself uses it as well.
-const IPXE: &str = "iPXE";
 
 /// Longest name of a server that nginx takes without a setting, in bytes: tried with 1.22, whose hash has buckets of 64.
 const LONGEST_SERVER_NAME: usize = 44;
@@ -38,29 +35,16 @@ pub struct BootPolicy<'n> {
     /// Answer to the loaders of unknown machines.
     common: Option<SecondStage>,
     hosts: Vec<Machine<'n>>,
-    /// Whether a loader that follows option 17 depends on what is said for all machines.
-    asks: bool,
     /// The syslinux files in the tree, and their configuration.
     companions: Vec<String>,
     /// Scripts of boot entries, which are in the root of the tree.
     scripts: Vec<String>,
-    /// Warnings about HTTPS addresses for loaders without support for HTTPS.
-    lacking: BTreeSet<Diagnostic>,
+    /// What is wrong between `boot` and the scripts of the loaders.
+    notes: SecondStageNotes,
     /// Loaders' addresses that do not fit into an answer.
     too_long: BTreeSet<String>,
     /// Known machines that the tree has no loader for.
     unserved: Vec<&'n NetworkHost>,
-}
-
-/// Answer to a loader whose script follows option 17.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct SecondStage {
-    /// User class of the loader.
-    class: String,
-    /// Whether the class differs from that of a boot ROM.
-    own_class: bool,
-    /// Value of option 17.
-    boot: WebAddress,
 }
 
 /// Machines with one value of option 93.
@@ -154,14 +138,13 @@ impl<'n> BootPolicy<'n> {
     #[must_use]
     pub fn new(network: &'n NetworkConfig, sites: &Sites) -> Self {
         let root = |platform| root_loader(sites, platform);
-        let named = named(network, sites);
-        let default = sites.default.as_ref().map(SiteLoaders::new);
-        let common = SecondStage::of(default.as_ref(), network.boot.as_ref());
+        let loaders = LoadersOfSites::new(network, sites);
+        let common = SecondStage::of(loaders.default.as_ref(), network.boot.as_ref());
         let machine = |host: &'n NetworkHost| {
-            let choice = host.site.as_deref().and_then(|name| named.get(name));
+            let choice = host.site.as_deref().and_then(|name| loaders.named.get(name));
             let path = choice.map_or_else(|| root(host.platform), |it| loader(sites, Some(it.site), host.platform))?;
             let boot = host.boot.as_ref().or(network.boot.as_ref());
-            let second = SecondStage::of(choice.or(default.as_ref()), boot);
+            let second = SecondStage::of(choice.or(loaders.default.as_ref()), boot);
             Some(Machine {
                 name: &host.name,
                 tag: format!("host-{}", host.name),
@@ -185,7 +168,6 @@ impl<'n> BootPolicy<'n> {
         let hosts: Vec<Machine<'_>> = network.hosts.iter().filter_map(machine).collect();
         let has = |host: &&NetworkHost| hosts.iter().any(|machine| machine.mac == host.mac);
         let unserved = network.hosts.iter().filter(|host| !has(host)).collect();
-        let asks = asks(network, default.as_ref(), &named);
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
         let client = |architecture: &ClientArchitecture| {
@@ -193,19 +175,9 @@ impl<'n> BootPolicy<'n> {
         };
         let clients = CLIENT_ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
-        let lacking = lacking(network, default.as_ref(), &named);
-        let mut policy = Self {
-            network,
-            clients,
-            common,
-            hosts,
-            asks,
-            companions,
-            scripts,
-            lacking,
-            too_long: BTreeSet::new(),
-            unserved,
-        };
+        let notes = loaders.notes(network);
+        let mut policy =
+            Self { network, clients, common, hosts, companions, scripts, notes, too_long: BTreeSet::new(), unserved };
         policy.drop_too_long();
         policy
     }
@@ -237,13 +209,9 @@ impl<'n> BootPolicy<'n> {
                     .help("machines that network.toml does not name get none"),
             );
         }
-        if kind.is_dhcp() && self.asks && self.network.boot.is_none() {
-            warnings.push(
-                Diagnostic::new(
-                    "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says",
-                )
-                .help("name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""),
-            );
+        if kind.is_dhcp() {
+            warnings.extend(self.notes.of_boot.iter().cloned());
+            warnings.extend(self.notes.of_class.iter().filter(|_| kind.matches_user_class()).cloned());
         }
         let of_hosts = self.hosts.iter().filter(|host| host.own_boot).filter_map(|host| host.second.as_ref());
         if kind.is_dhcp() && self.common.iter().chain(of_hosts).any(|second| !second.own_class) {
@@ -270,7 +238,7 @@ impl<'n> BootPolicy<'n> {
             );
             Diagnostic::new(message).help("shorten `http-url`")
         }));
-        warnings.extend(self.lacking.iter().cloned());
+        warnings.extend(self.notes.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
         first_warnings(warnings)
     }
@@ -423,9 +391,26 @@ impl<'n> BootPolicy<'n> {
         chosen
     }
 
-    /// Returns the values available in templates, for the file `name` of a recipe.
-    pub(super) fn facts(&self, name: &str) -> Value {
+    /// Returns the answer to the loaders of unknown machines by a server of `kind`, and the known machines. A server
+    /// that recognises loaders by their user class has no answer to one whose class recipes cannot match.
+    fn answered(&self, kind: ServerKind) -> (Option<&SecondStage>, Cow<'_, [Machine<'n>]>) {
+        let tells = |second: &&SecondStage| second.class.is_some() || !kind.matches_user_class();
+        let common = self.common.as_ref().filter(tells);
+        let mut of_hosts = self.hosts.iter().filter_map(|host| host.second.as_ref());
+        if common.is_some() == self.common.is_some() && of_hosts.all(|second| tells(&second)) {
+            return (common, Cow::Borrowed(&self.hosts));
+        }
+        let answered = |host: &Machine<'n>| {
+            let second = host.second.as_ref().filter(tells);
+            Machine { own_boot: second != common, second: second.cloned(), ..host.clone() }
+        };
+        (common, self.hosts.iter().map(answered).collect())
+    }
+
+    /// Returns the values available in templates, for the file `name` of a recipe for a server of `kind`.
+    pub(super) fn facts(&self, kind: ServerKind, name: &str) -> Value {
         let network = self.network;
+        let (common, hosts) = self.answered(kind);
         let base = network.subnet.network();
         let Range { first, last } = network.ranges.first().copied().unwrap_or(Range { first: base, last: base });
         Value::from(Serde(Facts {
@@ -453,9 +438,9 @@ impl<'n> BootPolicy<'n> {
             clients: self.clients.iter().filter(|client| client.loader.is_some()).collect(),
             architectures: self.architectures(),
             without: self.clients.iter().filter(|client| !self.is_served(client)).collect(),
-            common: self.common.as_ref(),
-            hosts: &self.hosts,
-            classes: self.classes(),
+            common,
+            classes: classes(common, &hosts),
+            hosts: &hosts,
             requests: self.requests(),
             files: self.files(),
         }))
@@ -482,15 +467,6 @@ impl<'n> BootPolicy<'n> {
             taken[begin..].iter().copied().take_while(move |address| *address <= last)
         };
         self.network.ranges.iter().flat_map(|range| range.without(taken_of(range))).collect()
-    }
-
-    /// Returns the user classes of all loaders without duplicates.
-    fn classes(&self) -> Vec<&str> {
-        let seconds = self.common.iter().chain(self.hosts.iter().filter_map(|host| host.second.as_ref()));
-        let mut classes: Vec<&str> = seconds.map(|second| second.class.as_str()).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        classes
     }
 
     /// Returns the names that machines ask a TFTP server for, each with the file that it stands for. A shim that does not
@@ -541,87 +517,18 @@ impl Client {
     }
 }
 
-impl SecondStage {
-    /// Determines the answer to the loaders of `choice`. `boot` is the value of option 17.
-    fn of(choice: Option<&SiteLoaders<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
-        let class = choice?.class.clone()?;
-        Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
-    }
+/// Returns the user classes of the loaders of unknown machines and of `hosts` without duplicates.
+fn classes<'a>(common: Option<&'a SecondStage>, hosts: &'a [Machine<'_>]) -> Vec<&'a str> {
+    let seconds = common.into_iter().chain(hosts.iter().filter_map(|host| host.second.as_ref()));
+    let mut classes: Vec<&str> = seconds.filter_map(|second| second.class.as_deref()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
 }
 
 /// Checks whether `host` is a multicast DNS name.
 fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
-}
-
-/// Checks whether a loader that follows option 17 depends on what `network` says for all machines.
-fn asks(network: &NetworkConfig, default: Option<&SiteLoaders<'_>>, named: &HashMap<&str, SiteLoaders<'_>>) -> bool {
-    let asks = |choice: Option<&SiteLoaders<'_>>| choice.is_some_and(|choice| choice.class.is_some());
-    let of_host = |host: &NetworkHost| host.site.as_deref().is_some_and(|site| asks(named.get(site)));
-    asks(default) || network.hosts.iter().any(|host| host.boot.is_none() && of_host(host))
-}
-
-/// Returns warnings about HTTPS addresses in `network` that go to loaders without support for HTTPS. `named` lists the
-/// loaders of sites.
-fn lacking(
-    network: &NetworkConfig,
-    default: Option<&SiteLoaders<'_>>,
-    named: &HashMap<&str, SiteLoaders<'_>>,
-) -> BTreeSet<Diagnostic> {
-    let https = Feature::https(0);
-    let location = |key| Location { file: "network.toml".into(), line: 0, key };
-    let lacking = |choice: Option<&SiteLoaders<'_>>,
-                   platform: Option<Platform>,
-                   boot: Option<&WebAddress>,
-                   location: &Location| {
-        let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
-        let lacks: Vec<_> = choice
-            .map(|SiteLoaders { site, .. }| site.config.lacks(&https, &site.loaders).collect())
-            .unwrap_or_default();
-        let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-        of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
-    };
-    let mut warnings = lacking(default, None, network.boot.as_ref(), &location("boot".to_owned()));
-    for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
-        let choice = host.site.as_deref().map_or(default, |name| named.get(name));
-        let location = location(format!("host.{}.boot", host.name));
-        warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &location));
-    }
-    warnings.into_iter().collect()
-}
-
-/// A site whose loaders a machine can get.
-struct SiteLoaders<'s> {
-    site: &'s Site,
-    /// User class of its loaders, if their script follows option 17.
-    class: Option<String>,
-}
-
-impl<'s> SiteLoaders<'s> {
-    fn new(site: &'s Site) -> Self {
-        let asks = |script: &Script| script.text().contains("${root-path}");
-        let script = Some(site.script()).filter(asks);
-        Self { site, class: script.map(|script| user_class(script.text()).to_owned()) }
-    }
-}
-
-/// Returns the sites that the hosts of `network` name, by name.
-fn named<'n>(network: &'n NetworkConfig, sites: &'n Sites) -> HashMap<&'n str, SiteLoaders<'n>> {
-    let wanted: HashSet<&str> = network.hosts.iter().filter_map(|host| host.site.as_deref()).collect();
-    let named = sites.sites.iter().filter_map(|site| Some((site.name.as_deref()?, site)));
-    named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, SiteLoaders::new(site))).collect()
-}
-
-/// Returns the user class in iPXE's requests while it runs `script`.
-#[must_use]
-pub fn user_class(script: &str) -> &str {
-    let set = |line| {
-        let mut words = str::split_ascii_whitespace(line);
-        let class = words.next() == Some("set") && words.next() == Some("user-class");
-        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        words.next().filter(|word| class && plain(word))
-    };
-    script.lines().find_map(set).unwrap_or(IPXE)
 }
 
 /// Returns the path of the loader in the root of the tree that unknown machines of `platform` fetch.
@@ -631,7 +538,7 @@ pub(super) fn root_loader(sites: &Sites, platform: Platform) -> Option<Utf8PathB
 
 /// Checks whether the script in the root of the tree follows option 17.
 pub(super) fn root_script_asks(sites: &Sites) -> bool {
-    sites.default.as_ref().is_some_and(|site| SiteLoaders::new(site).class.is_some())
+    sites.default.as_ref().is_some_and(|site| SiteLoaders::new(site).script.follows())
 }
 
 /// Returns the path of the first loader of `site` for `platform`; without one, that of the shim of iPXE's signed set, if
@@ -721,12 +628,5 @@ mod tests {
     fn names_of_multicast_dns_are_known() {
         assert!(is_local("nas.local") && is_local("a.b.LOCAL."));
         assert!(!is_local("local") && !is_local("local.example.net") && !is_local("192.0.2.1"));
-    }
-
-    #[test]
-    fn a_script_can_choose_its_user_class() {
-        assert_eq!(user_class("#!ipxe\ndhcp && chain ${root-path}\n"), "iPXE");
-        assert_eq!(user_class("#!ipxe\n  set user-class netboot-loaders\ndhcp\n"), "netboot-loaders");
-        assert_eq!(user_class("#!ipxe\nset user-class ${uuid}\nset user user-class x\n"), "iPXE");
     }
 }

@@ -5,5 +5,7 @@ pub mod boot_order;
 pub mod boot_policy;
 pub mod ignition;
 pub mod index_page;
+pub mod loader_script;
 pub mod server_config;
 pub mod server_kind;
+mod site_loaders;

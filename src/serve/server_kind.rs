@@ -37,6 +37,12 @@ impl ServerKind {
         !matches!(self, Self::Nginx | Self::NginxSynology | Self::Caddy | Self::TftpdHpa)
     }
 
+    /// Checks whether the recipe recognises loaders by their user class.
+    #[must_use]
+    pub fn matches_user_class(self) -> bool {
+        matches!(self, Self::Dnsmasq | Self::DnsmasqProxy | Self::Kea | Self::IscDhcpd)
+    }
+
     /// Returns a description in one line.
     #[must_use]
     pub fn words(self) -> &'static str {

@@ -143,8 +143,31 @@ const OPEN_BLOCKS: [&str; 8] = ["acpi", "cpuid", "efi", "memmap", "pci", "smbios
 /// Checks whether iPXE has the setting `name`, in the block `block` if there is one.
 #[must_use]
 pub fn is_known(block: Option<&str>, name: &str) -> bool {
-    let open = |block: &str| OPEN_BLOCKS.contains(&block) || block.rsplit('.').next() == Some("lldp");
-    block.is_some_and(open) || is_tag(name) || of(name).is_some()
+    block.is_some_and(is_open) || is_tag(name) || of(name).is_some()
+}
+
+/// Checks whether `block` has other settings than DHCP options and those of the table.
+fn is_open(block: &str) -> bool {
+    OPEN_BLOCKS.contains(&block) || block.rsplit('.').next() == Some("lldp")
+}
+
+/// Checks whether the setting `name` in the block `block` is the DHCP option `code`, whose own name is `option`.
+#[must_use]
+pub fn is_option(block: Option<&str>, name: &str, code: u32, option: &str) -> bool {
+    !block.is_some_and(is_open) && (name == option || tag(name) == Some(code))
+}
+
+/// Returns the number that `name` stands for, as `parse_setting_tag` in `src/core/settings.c` does: parts of one byte
+/// each, in decimal, octal or hexadecimal digits.
+fn tag(name: &str) -> Option<u32> {
+    name.split('.').try_fold(0_u32, |tag, part| {
+        let number = match (part.strip_prefix("0x"), part.strip_prefix('0')) {
+            (Some(digits), _) => u32::from_str_radix(digits, 16),
+            (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8),
+            _ => part.parse(),
+        };
+        Some(tag << 8 | number.ok()?)
+    })
 }
 
 /// Checks whether `name` is the number of a DHCP option, such as `175.189` or `0xaf`.
@@ -259,6 +282,18 @@ mod tests {
         for name in ["", "next", "base-url", "1x"] {
             assert!(!is_known(None, name), "{name}");
         }
+    }
+
+    #[test]
+    fn an_option_has_a_name_and_a_number() {
+        let is = |block, name| is_option(block, name, 17, "root-path");
+        for name in ["root-path", "17", "0x11", "021", "0.17"] {
+            assert!(is(None, name) && is(Some("net0"), name) && is(Some("net0.dhcp"), name), "{name}");
+        }
+        for name in ["root-pat", "177", "17.1", "0x17", "", "1.", "-17"] {
+            assert!(!is(None, name), "{name}");
+        }
+        assert!(!is(Some("smbios"), "17") && !is(Some("net0.lldp"), "17"));
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub fn write(kind: ServerKind, policy: &BootPolicy<'_>, wording: &dyn Wording) -
     let mut environment = environment(kind);
     environment.add_global("deploy", Value::from_safe_string(wording.command(&Subcommand::Deploy)));
     let write = |Template(name, text): &Template| {
-        let text = environment.render_str(text, policy.facts(name)).expect("each template is filled in by a test");
+        let text =
+            environment.render_str(text, policy.facts(kind, name)).expect("each template is filled in by a test");
         ConfigFile { name, text }
     };
     kind.templates().iter().map(write).collect()

@@ -74,4 +74,10 @@ impl Site {
     pub fn source(&self) -> &Utf8Path {
         &self.template.source
     }
+
+    /// Returns the path of this file as diagnostics show it.
+    #[must_use]
+    pub fn script_file(&self) -> &Utf8Path {
+        &self.template.file
+    }
 }

@@ -77,7 +77,7 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 {% endif %}
 {% if hosts %}
 
-# Machines.
+# Machines. A lease has one set of options, so each gets its own whatever firmware it starts with.
 /ip dhcp-server lease
 {% for host in hosts %}
 :foreach lease in=[find mac-address={{ host.mac | upper | ros }} dynamic=yes] do={ make-static $lease }

@@ -1,8 +1,10 @@
 //! Servers and systemd validate the files written for them. Programs that are not installed are skipped with a
 //! message.
 
-use netboot_fixtures::harness::xtask;
+use std::fmt::Write as _;
 use std::process::Command;
+
+use netboot_fixtures::harness::xtask;
 
 use camino::Utf8PathBuf;
 
@@ -21,6 +23,8 @@ netboot_fixtures::tests! {
     isc_dhcpd_over_http,
     kea_for_each_firmware,
     isc_dhcpd_for_each_firmware,
+    kea_for_known_machines,
+    isc_dhcpd_for_known_machines,
     caddy,
     caddy_on_the_port_of_the_other_protocol,
     nginx,
@@ -29,6 +33,7 @@ netboot_fixtures::tests! {
     ; slow:
     dnsmasq_over_http,
     dnsmasq_for_each_firmware,
+    dnsmasq_for_known_machines,
 }
 
 /// Runs `server` with `arguments` in the folder with the recipe `kind`, and checks that it accepts the recipe.
@@ -76,7 +81,7 @@ fn judged_kea(project: &Project) -> Result<(), String> {
 
 /// Commands that start each server in the foreground, on `veth0`.
 const DNSMASQ: &str = "sed -i \"s|^tftp-root=.*|tftp-root=$PWD|\" netboot-dnsmasq.conf; \
-                       exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --port=0 --dhcp-leasefile=leases";
+                       exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --port=0 --no-ping --dhcp-leasefile=leases";
 const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
                    export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
 const DHCPD: &str = ": > leases; exec dhcpd -d -f -cf dhcpd.conf -lf leases -pf pid veth0";
@@ -171,6 +176,126 @@ fn kea_for_each_firmware() -> Result<(), String> {
 
 fn isc_dhcpd_for_each_firmware() -> Result<(), String> {
     for_each_firmware("isc-dhcpd", "dhcpd", DHCPD)
+}
+
+/// Hosts of a network on [`CABLE`], each different from unknown machines in another way.
+const HOSTS: &str = r#"
+[[host]]
+name = "fixed"
+mac = "02:00:00:00:00:01"
+ip = "192.0.2.21"
+firmware = "uefi"
+site = "fixed"
+
+[[host]]
+name = "other"
+mac = "02:00:00:00:00:02"
+ip = "192.0.2.22"
+firmware = "bios"
+site = "other"
+boot = "other.ipxe"
+
+[[host]]
+name = "own"
+mac = "02:00:00:00:00:03"
+ip = "192.0.2.23"
+firmware = "uefi"
+boot = "own.ipxe"
+
+[[host]]
+name = "rom"
+mac = "02:00:00:00:00:04"
+ip = "192.0.2.24"
+firmware = "bios"
+site = "rom"
+"#;
+
+/// Known machines get what is theirs only with the firmware that is described; with other firmware, they and their
+/// loaders get what unknown machines get. No loader gets itself again.
+fn for_known_machines(kind: &str, server: &str, start: &str) -> Result<(), String> {
+    can_serve(server)?;
+    let project = project();
+    project.write("embed-scripts/other.ipxe", "#!ipxe\nset user-class other\ndhcp && chain ${root-path}\n");
+    project.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"class.ipxe\"\n[site.fixed]\nscript = \
+         \"fixed.ipxe\"\n[site.other]\nscript = \"other.ipxe\"\n[site.rom]\nscript = \"boot.ipxe\"\n",
+    );
+    let ours = "netboot-loaders";
+    // The last byte of the card's address, option 93, the user class; then the file, and the script of option 17.
+    let with_common = [
+        (1, 7, "", "sites/fixed/ipxe.efi", ""),
+        (1, 0, "", "ipxe.pxe", ""),
+        (1, 0, ours, "", "machines"),
+        (2, 0, "", "sites/other/ipxe.pxe", ""),
+        (2, 0, "iPXE", "sites/other/ipxe.pxe", ""),
+        (2, 0, "other", "", "other"),
+        (2, 7, "", "ipxe.efi", ""),
+        (2, 7, ours, "", "machines"),
+        (3, 7, "", "ipxe.efi", ""),
+        (3, 7, ours, "", "own"),
+        (3, 0, "", "ipxe.pxe", ""),
+        (3, 0, ours, "", "machines"),
+        (4, 0, "", "sites/rom/ipxe.pxe", ""),
+        (4, 0, "iPXE", "http://192.0.2.1/tftp/machines.ipxe", "machines"),
+        (4, 7, "iPXE", "ipxe.efi", ""),
+        (4, 7, ours, "", "machines"),
+        (5, 0, "", "ipxe.pxe", ""),
+        (5, 0, "iPXE", "ipxe.pxe", ""),
+        (5, 0, ours, "", "machines"),
+    ];
+    // Without `boot` for all machines.
+    let without = [
+        (2, 0, "", "sites/other/ipxe.pxe", ""),
+        (2, 0, "other", "", "other"),
+        (3, 7, "", "ipxe.efi", ""),
+        (3, 7, ours, "", "own"),
+        (3, 0, "iPXE", "ipxe.pxe", ""),
+        (5, 7, "", "ipxe.efi", ""),
+    ];
+    let network = format!("{ON_A_CABLE}{HOSTS}");
+    for (network, asked) in
+        [(network.clone(), &with_common[..]), (network.replace("boot = \"machines.ipxe\"\n", ""), &without[..])]
+    {
+        project.write("embed-scripts/network.toml", &network);
+        let (mut clients, mut wanted) = (String::new(), String::new());
+        for (mac, code, class, file, script) in asked {
+            let (user, class_hex) = (if class.is_empty() { "" } else { "-x 0x4d:" }, hex(class));
+            writeln!(
+                clients,
+                "rm -f told\nnsenter -t $there -n ip link set veth1 address 02:00:00:00:00:0{mac}\n\
+                 nsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -O bootfile -O rootpath \\\n    \
+                 -V PXEClient:Arch:{code:05}:UNDI:003001 -x 0x5d:{code:04x} {user}{class_hex} -s ./tell\n\
+                 echo \"{mac} {code} {class}: $(sed -n 's/^boot_*file=//p' told | head -n 1) \
+                 $(sed -n 's/^rootpath=//p' told)\" >> answers"
+            )
+            .unwrap();
+            let told = if script.is_empty() { String::new() } else { format!("http://192.0.2.1/tftp/{script}.ipxe") };
+            writeln!(wanted, "{mac} {code} {class}: {file} {told}").unwrap();
+        }
+        let _ = std::fs::remove_dir_all(project.path("out"));
+        let (folder, said) = served(&project, kind, start, &clients);
+        let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+        let answers = std::fs::read_to_string(folder.join("answers")).unwrap_or_default();
+        assert_eq!(answers, wanted, "{kind}: {said}\n{log}");
+    }
+    Ok(())
+}
+
+/// Returns the bytes of `text` as hexadecimal digits.
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn dnsmasq_for_known_machines() -> Result<(), String> {
+    for_known_machines("dnsmasq", "dnsmasq", DNSMASQ)
+}
+
+fn kea_for_known_machines() -> Result<(), String> {
+    for_known_machines("kea", "kea-dhcp4", KEA)
+}
+
+fn isc_dhcpd_for_known_machines() -> Result<(), String> {
+    for_known_machines("isc-dhcpd", "dhcpd", DHCPD)
 }
 
 /// Network of a server on [`CABLE`].

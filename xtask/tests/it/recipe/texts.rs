@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use netboot_fixtures::project::Project;
 use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
 use netboot_fixtures::snapshot::redacted;
 use netboot_fixtures::{same, says, shows, warns};
@@ -20,6 +21,10 @@ netboot_fixtures::tests! {
     a_token_in_the_address_of_a_script_is_warned_of_and_never_shown,
     what_machines_could_not_reach_is_said_beside_the_recipe,
     an_address_of_https_is_said_to_loaders_that_know_it,
+    each_spelling_of_option_17_gets_it,
+    an_address_that_no_loader_follows_is_said,
+    a_user_class_that_a_recipe_cannot_match_is_said,
+    a_user_class_that_is_a_part_of_that_of_boot_roms_is_no_own_one,
     an_address_that_no_loader_of_such_a_network_can_use_is_refused,
     without_a_network_there_is_a_remedy,
     the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks,
@@ -28,6 +33,7 @@ netboot_fixtures::tests! {
     a_machine_may_be_called_what_other_things_are_called,
     a_machine_gets_the_loader_of_its_site_only_for_its_firmware,
     an_address_of_the_tree_is_a_folder_that_machines_reach,
+    an_answer_has_room_for_all_dns_servers,
     a_loader_whose_address_is_too_long_for_an_answer_is_not_offered,
     a_machine_whose_own_address_is_too_long_does_not_get_that_of_all_others,
     what_a_server_cannot_do_is_said,
@@ -245,8 +251,109 @@ fn an_address_of_https_is_said_to_loaders_that_know_it() {
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     ");
     project.config("tls", "#define DOWNLOAD_PROTO_HTTPS\n");
+    project.config("plain", "#define PING_CMD\n");
+    // A host follows its own address, or that of all.
+    let of_bios = network.replacen("120\"\nfirmware = \"uefi\"", "120\"\nfirmware = \"bios\"", 1);
+    let of_site =
+        sites.replacen("snponly.efi", "ipxe.pxe", 1).replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1);
+    project.sites(&of_site.replacen("[site.rack-1]\n", "[site.rack-1]\nconfig = \"plain\"\n", 1));
+    warns!(project.write("embed-scripts/network.toml", &of_bios), ["recipe", "dnsmasq"], @r"
+    warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there (site `rack-1`)
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    ");
+    let own = of_bios.replacen("site = \"rack-1\"", "site = \"rack-1\"\nboot = \"https://192.168.88.10/b.ipxe\"", 1);
+    warns!(project.write("embed-scripts/network.toml", &own), ["recipe", "dnsmasq"], @r"
+    warning: network.toml: `host.worker.boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there (site `rack-1`)
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    ");
+    project.write("embed-scripts/network.toml", &network);
     let with_tls = sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1);
     warns!(project.sites(&with_tls), ["recipe", "dnsmasq"], @"");
+}
+
+/// Creates a project whose loaders all have a script of these lines, with a script for machines.
+fn with_script(lines: &str) -> Project {
+    let project = project();
+    project.sites(&format!("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"own.ipxe\"\n{ENTRY}"));
+    project.write("embed-scripts/own.ipxe", &format!("#!ipxe\n{lines}\n"));
+    project.write("embed-scripts/network.toml", NETWORK.split("[[host]]").next().unwrap());
+    project
+}
+
+fn each_spelling_of_option_17_gets_it() {
+    for line in ["chain ${net0/root-path}", "chain ${netX/root-path:string}", "chain ${17:string}", "autoboot"] {
+        let project = with_script(&format!("set user-class own\ndhcp\n{line}"));
+        for kind in ["routeros", "dnsmasq", "dnsmasq-proxy", "kea", "isc-dhcpd", "systemd-networkd"] {
+            let ran = project.run(["recipe", kind]).warned();
+            assert!(ran.stdout.contains("http://192.168.88.10/tftp/fedora-coreos.ipxe"), "{line}: {}", ran.stdout);
+            assert_eq!(ran.stderr.is_empty(), line != "autoboot", "{line}: {}", ran.stderr);
+        }
+    }
+    warns!(with_script("set user-class own\nautoboot"), ["recipe", "kea"], @r"
+    warning: embed-scripts/own.ipxe:3: `autoboot` takes option 17 for a disk, and `boot` of network.toml is a script
+    hint: let the script say `dhcp` and `chain ${root-path}`
+    ");
+}
+
+fn an_address_that_no_loader_follows_is_said() {
+    warns!(with_script("dhcp\n# not ${root-path}\nchain http://192.168.88.10/a"), ["recipe", "kea"], @r"
+    warning: `boot` is set in network.toml, and no script of the loaders goes where option 17 says
+    hint: let the script say `chain ${root-path}` after `dhcp`, as robust.ipxe does, or remove `boot`
+    ");
+    // One of the sites goes there.
+    let project = project();
+    project.sites(&format!(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"fixed.ipxe\"\n[site.rack-1]\nscript = \
+         \"class.ipxe\"\n[site.fixed]\n{ENTRY}"
+    ));
+    warns!(project, ["recipe", "kea"], @r"
+    warning: `boot` of the host `storage` counts for nothing: the script of its loader does not go where option 17 says
+    hint: let the script say `chain ${root-path}` after `dhcp`, as robust.ipxe does, or remove `boot`
+    ");
+}
+
+fn a_user_class_that_a_recipe_cannot_match_is_said() {
+    let lines = "set user-class one\nset net0/user-class two\nset user-class my class\ndhcp && chain ${root-path}";
+    let project = with_script(lines);
+    warns!(project, ["recipe", "kea"], @r"
+    warning: embed-scripts/own.ipxe:3: `set net0/user-class two`: wanted `set user-class NAME`: DHCP sends no option 17 to a loader whose user class is set in another way
+    hint: let the script say `set user-class NAME` once, before its first `dhcp`, as robust.ipxe does
+    warning: embed-scripts/own.ipxe:4: `set user-class my class`: wanted one word of at most 64 letters, digits, `.`, `_` and `-`: DHCP sends no option 17 to a loader with another user class
+    hint: let the script say `set user-class NAME` once, before its first `dhcp`, as robust.ipxe does
+    ");
+    for kind in ["dnsmasq", "dnsmasq-proxy", "kea", "isc-dhcpd"] {
+        let recipe = project.run(["recipe", kind]).warned().stdout;
+        assert!(!recipe.contains("fedora-coreos.ipxe"), "{recipe}");
+    }
+    // These tell loaders by nothing, so they tell all machines.
+    for kind in ["routeros", "systemd-networkd"] {
+        let ran = project.run(["recipe", kind]).success();
+        assert!(ran.stdout.contains("fedora-coreos.ipxe"), "{}", ran.stdout);
+    }
+    let project = with_script("set user-class one\nset user-class two\ndhcp && chain ${root-path}");
+    warns!(project, ["recipe", "kea"], @r"
+    warning: embed-scripts/own.ipxe:2: `set user-class one` is not the last user class before `dhcp`: DHCP sends option 17 to `two` alone
+    hint: let the script say `set user-class NAME` once, before its first `dhcp`, as robust.ipxe does
+    ");
+    let recipe = project.run(["recipe", "kea"]).warned().stdout;
+    assert!(recipe.contains("\"option[77].hex == 'two'\""), "{recipe}");
+    // A host whose site has such a script gets no option 17, and not that of all others.
+    project.write("embed-scripts/class.ipxe", "#!ipxe\nset user-class netboot-loaders\ndhcp && chain ${root-path}\n");
+    project.sites(&format!("{}{ENTRY}", SITES.replace("\"fixed.ipxe\"", "\"own.ipxe\"")));
+    project.write("embed-scripts/own.ipxe", &format!("#!ipxe\n{lines}\n"));
+    project.write("embed-scripts/network.toml", NETWORK);
+    let recipe = project.run(["recipe", "kea"]).warned().stdout;
+    assert!(recipe.contains("not member('is-lab')") && !recipe.contains("\"loader-lab\""), "{recipe}");
+}
+
+/// dnsmasq takes a class for another one that is a part of it.
+fn a_user_class_that_is_a_part_of_that_of_boot_roms_is_no_own_one() {
+    for (class, own) in [("PXE", false), ("i", false), ("iPXE-loaders", true), ("pxe", true)] {
+        let project = with_script(&format!("set user-class {class}\ndhcp && chain ${{root-path}}"));
+        let ran = project.run(["recipe", "dnsmasq"]).warned();
+        assert_eq!(ran.stderr.is_empty(), own, "{class}: {}", ran.stderr);
+        assert_eq!(ran.stdout.contains("\ndhcp-boot=tag:loader,"), !own, "{class}: {}", ran.stdout);
+    }
 }
 
 fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
@@ -401,6 +508,20 @@ fn an_address_of_the_tree_is_a_folder_that_machines_reach() {
     warning: `http-url` names `localhost`, which machines reach no server at
     hint: write the address that other machines reach the server at
     "#);
+}
+
+fn an_answer_has_room_for_all_dns_servers() {
+    let project = project();
+    let servers = |count: usize| (1..=count).map(|i| format!("\"192.0.2.{i}\"")).collect::<Vec<_>>().join(", ");
+    let network = |count| NETWORK.replace("\"192.168.88.1\", \"9.9.9.9\"", &servers(count));
+    project.write("embed-scripts/network.toml", &network(32));
+    project.run(["recipe", "kea"]).warned();
+    project.write("embed-scripts/network.toml", &network(33));
+    shows!(project, ["recipe", "kea"], @r"
+    exit code 3, stderr:
+    error: PROJECT/embed-scripts/network.toml:7: `dns`: found 33 addresses, wanted at most 32: an answer of DHCP has to hold them beside all else
+      hint: leave out all but the nearest ones
+    ");
 }
 
 fn a_loader_whose_address_is_too_long_for_an_answer_is_not_offered() {

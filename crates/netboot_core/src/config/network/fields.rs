@@ -77,20 +77,20 @@ pub(super) fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse().map_err(|_| format!("found `{text}`, wanted an IPv4 address"))
 }
 
-/// Maximum number of servers of a kind; systems ask three.
-const MAX_SERVERS: usize = 16;
+/// Maximum number of servers in a list. Firmware need not take answers with more than 312 bytes of options.
+const MAX_SERVERS: usize = 32;
 
 /// Reads the addresses of servers below `key`, which need not be in the `subnet` of the machines.
 pub(super) fn addresses(table: &Table<'_>, key: &str, subnet: Option<Ipv4Net>) -> Vec<Ipv4Addr> {
-    let list = table.strings(key).map(|Located { value, location }| {
-        if value.len() > MAX_SERVERS {
-            let message =
-                format!("has {} addresses, wanted {MAX_SERVERS} at most: more do not fit into an answer", value.len());
-            table.report(location.finding(message, "leave out all but the nearest"));
-        }
-        value
-    });
-    let list = list.unwrap_or_default();
+    let mut list = table.strings(key).map(|at| at.value).unwrap_or_default();
+    if let Some(first) = list.get(MAX_SERVERS) {
+        let message = format!(
+            "found {} addresses, wanted at most {MAX_SERVERS}: an answer of DHCP has to hold them beside all else",
+            list.len()
+        );
+        table.accept::<()>(Err(first.location.finding(message, "leave out all but the nearest ones")));
+        list.clear();
+    }
     let address = |text: &str| {
         let address = parse_address(text)?;
         let nowhere = address.is_loopback() || address.octets()[0] == 0 || address.octets()[0] >= 224;
