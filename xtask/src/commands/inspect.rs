@@ -4,6 +4,7 @@ use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use netboot_loaders::base::fs;
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
@@ -43,7 +44,7 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     }
     let known = ReferenceBuild::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
-        Some(manifest) if !manifest.exists() => {
+        Some(manifest) if !fs::exists(manifest)? => {
             let text = format!("there is no manifest `{manifest}`");
             return Err(Failure::new(Class::DamagedTree, text).help("give a tree or its manifest.json"));
         }
