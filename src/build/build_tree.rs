@@ -124,7 +124,7 @@ impl BuildTree {
     /// Creates the tree anew; the progress is reported under `label`.
     fn create(&self, build: &Build, source: &Source, label: &str, context: &BuildContext<'_>) -> Result<(), Error> {
         fs::remove_file(&self.paths.seal())?;
-        fs::remove_dir_all(self.paths.root())?;
+        fs::remove_dir_all_with(self.paths.root(), context.progress).ok_or(Error::Cancelled)??;
         let tree = self.paths.tree();
         let order = if context.settings.environment.reverse_file_order { Order::Reversed } else { Order::Sorted };
         source.export(&tree, (context.pin().epoch, order), label, context.progress)?;

@@ -28,14 +28,23 @@ use crate::base::progress::Progress;
 ///
 /// [`fs::Error`] if the tag cannot be written.
 pub fn tag(cache: &Cache) -> Result<(), fs::Error> {
-    if is_tagged(cache) { Ok(()) } else { fs::write_atomic(&cache.tag(), TAG.as_bytes()) }
+    if is_tagged(cache)? { Ok(()) } else { fs::write_atomic(&cache.tag(), TAG.as_bytes()) }
 }
 
 /// Checks whether the cache's folder is tagged. An untagged folder may contain files of other programs.
-#[must_use]
-pub fn is_tagged(cache: &Cache) -> bool {
-    let is_file = cache.tag().symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-    is_file && fs::read_at_most(&cache.tag(), TAG.len() as u64).is_ok_and(|text| text == TAG.as_bytes())
+///
+/// # Errors
+///
+/// [`fs::Error`] if this user may not read the tag.
+pub fn is_tagged(cache: &Cache) -> Result<bool, fs::Error> {
+    if cache.tag().is_symlink() {
+        return Ok(false);
+    }
+    match fs::read_at_most(&cache.tag(), TAG.len() as u64) {
+        Ok(text) => Ok(text == TAG.as_bytes()),
+        Err(error) if error.is_denied() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Content of the cache tag. Its first line is the signature that the specification requires.

@@ -48,6 +48,15 @@ pub enum BadTarget {
     /// The text is a share or folder in Windows notation.
     #[error("{}", foreign_path(.0))]
     ForeignPath(String),
+    /// The text begins with `~`.
+    #[error(
+        "found a path that begins with `~`, which only a shell expands, wanted it as in `$HOME/tftp`; a name that \
+         begins in that way is written `./~`"
+    )]
+    Home,
+    /// The text is `-`.
+    #[error("found `-`, wanted the path of a file or a folder, not a stream; a file of that name is written `./-`")]
+    Stream,
     /// The text is in the notation of scp.
     #[error(
         "wanted `sftp://{}/{}`; for a folder of that name, write `./{}`",
@@ -118,7 +127,11 @@ pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     match text.parse() {
         Ok(DeployTarget::Folder(path)) => Ok(path),
         Err(BadTarget::Root) => Ok(text.into()),
-        Err(error @ BadTarget::ForeignPath(_)) if !Url::from(text).has_secret() => Err(error.to_string()),
+        Err(error @ (BadTarget::ForeignPath(_) | BadTarget::Home | BadTarget::Stream))
+            if !Url::from(text).has_secret() =>
+        {
+            Err(error.to_string())
+        }
         Err(BadTarget::Empty) => Err("found nothing, wanted the path of a file or a folder".to_owned()),
         Ok(_) | Err(_) => Err("found an address, wanted a path of this machine: mount a share and give its \
             mount point; `deploy` brings a tree to a server that speaks SFTP. A name with a colon is written `./NAME`"
@@ -162,6 +175,8 @@ impl FromStr for DeployTarget {
             _ if text.starts_with("\\\\") || text.starts_with("//") => Err(BadTarget::ForeignPath(text.to_owned())),
             Some(split) if drive(split) => Err(BadTarget::ForeignPath(text.to_owned())),
             _ if text.is_empty() => Err(BadTarget::Empty),
+            _ if text == "-" => Err(BadTarget::Stream),
+            _ if text.starts_with('~') => Err(BadTarget::Home),
             _ if is_root(text) => Err(BadTarget::Root),
             // Not a host, but a user and a password before one.
             Some((user, rest))
@@ -346,6 +361,16 @@ mod tests {
         }
         assert_eq!("./a:b".parse(), Ok(DeployTarget::Folder("./a:b".into())));
         assert_eq!("/srv/tftp".parse(), Ok(DeployTarget::Folder("/srv/tftp".into())));
+        for folder in ["./~", "./-", "-/x", "a~", "a/~/b"] {
+            assert_eq!(folder.parse(), Ok(DeployTarget::Folder(folder.into())));
+            assert_eq!(local_path(folder), Ok(folder.into()));
+        }
+        for (text, error) in
+            [("~", BadTarget::Home), ("~/tftp", BadTarget::Home), ("~u/x", BadTarget::Home), ("-", BadTarget::Stream)]
+        {
+            assert_eq!(local_path(text), Err(error.to_string()));
+            assert_eq!(text.parse::<DeployTarget>(), Err(error));
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn of_cache(path: &str, reason: &str) -> Diagnosis {
 /// [`Error::Cache`] if `path` is something else.
 pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
     init_libgit2();
-    if !path.exists() {
+    if !fs::exists(path)? {
         // Created under another name first, so that a kill cannot leave half a repository.
         let partial = path.with_extension("partial");
         fs::remove_dir_all(&partial)?;

@@ -243,7 +243,7 @@ impl Fetcher<'_> {
         if given.is_file() {
             return archive.map_or(Ok(()), |archive| self.take_archive(archive, given, given.as_str()));
         }
-        if !given.is_dir() {
+        if !fs::exists(given)? || !given.is_dir() {
             return Err(Error::NotGiven(given.to_owned()));
         }
         let mut missing = Vec::new();

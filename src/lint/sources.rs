@@ -77,7 +77,7 @@ fn of_web(url: &Url, request: &LintRequest<'_>, progress: &dyn Progress) -> Resu
 
 /// Reads the file `path`: a script, or a loader with one.
 fn of_file(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<FoundScript>, Error> {
-    if path.symlink_metadata().is_err() {
+    if !fs::entry_exists(path)? {
         return Err(Error::NotThere(path.to_owned()));
     }
     let mut head = Vec::new();

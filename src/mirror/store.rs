@@ -56,7 +56,7 @@ impl<'a> MirrorStore<'a> {
         if !is_own(&paths)? {
             return Err(Error::Foreign(paths.own()));
         }
-        if !root.exists() {
+        if !fs::exists(root)? {
             world_readable::create_world_readable_dir_all(root)?;
         }
         let lock = Lock::acquire(&paths.lock(), progress)?.ok_or(Error::Cancelled)?;
@@ -124,7 +124,7 @@ impl<'a> MirrorStore<'a> {
             let target = current.read_link_utf8().map_err(|error| fs::Error::new("read", &current, error))?;
             return target.as_str().parse().map(Some).map_err(|_| foreign());
         }
-        if !current.exists() {
+        if !fs::exists(&current)? {
             return Ok(None);
         }
         let record = if current.is_dir() { MirrorRecord::read(&current)? } else { None };
@@ -144,7 +144,7 @@ impl<'a> MirrorStore<'a> {
         thorough: bool,
     ) -> Result<Option<MirrorRecord>, Error> {
         let folder = self.paths.set(image_set.version.as_str());
-        if folder.symlink_metadata().is_err() {
+        if !fs::entry_exists(&folder)? {
             return Ok(None);
         }
         let record = if folder.is_dir() { MirrorRecord::read(&folder)? } else { None };

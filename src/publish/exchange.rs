@@ -178,6 +178,11 @@ fn check_place(tree: &Utf8Path) -> Result<(), Error> {
     if fs::is_mount_point(tree) {
         return Err(Error::MountPoint(tree.to_owned()));
     }
+    // A manifest that cannot be read could be anybody's.
+    match fs::read_if_exists(&tree.join(paths::MANIFEST)) {
+        Err(error) if error.is_denied() => return Err(error.into()),
+        _ => {}
+    }
     if tree.exists() && !is_empty(tree) && !is_ours(tree) {
         return Err(Error::Occupied(tree.to_owned()));
     }

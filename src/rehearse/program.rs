@@ -242,11 +242,12 @@ impl ProgramBuild {
             return Ok(program);
         }
         let work = context.cache.work(&name);
-        fs::remove_dir_all(work.root())?;
+        fs::remove_dir_all_with(work.root(), context.progress).ok_or(build::Error::Cancelled)??;
         let made = self.make(&work, context, source);
-        // The log of a failed make is kept.
-        fs::remove_dir_all(&work.tree())?;
-        fs::remove_dir_all(&work.temporary())?;
+        // The log of a failed make is kept. After an interrupt, the next run removes the rest.
+        for folder in [work.tree(), work.temporary()] {
+            fs::remove_dir_all_with(&folder, context.progress).ok_or(build::Error::Cancelled)??;
+        }
         let program = made?;
         fs::remove_dir_all(work.root())?;
         self.store(&program, context.cache)?;

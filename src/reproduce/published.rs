@@ -133,7 +133,7 @@ impl PublishedTree {
         } else {
             Utf8PathBuf::from(place.expose())
         };
-        if !path.exists() {
+        if !fs::exists(&path)? {
             return Err(Error::NotThere(name));
         }
         let mut first = [0];

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::Error;
 use crate::base::fs;
-use crate::base::process::{Command, find_program};
+use crate::base::process::{self, Command, find_program};
 use crate::base::progress::Progress;
 use crate::toolchain::{install_lines, needs};
 
@@ -68,7 +68,7 @@ impl Openssl {
         self.passphrase.as_ref().map_or_else(|| "pass:".to_owned(), |file| format!("file:{file}"))
     }
 
-    /// Runs openssl in `folder` and returns its output.
+    /// Runs openssl in `folder` and returns its output. On a full disk, it leaves an empty file or none, and may succeed.
     pub(super) fn run(
         &self,
         folder: &Utf8Path,
@@ -77,8 +77,17 @@ impl Openssl {
         progress: &dyn Progress,
     ) -> Result<Vec<String>, Error> {
         let command = Command::new(purpose, self.program.as_str()).env("LC_ALL", "C");
+        let words: Vec<String> = words.into_iter().map(Into::into).collect();
+        let written = words.iter().skip_while(|word| *word != "-out").nth(1).map(|name| folder.join(name));
         let command = Command { dir: Some(folder.to_owned()), ..command.args(words) };
-        Ok(command.output(progress)?)
+        let output = command.output(progress);
+        let Some(file) = written else { return Ok(output?) };
+        let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if is_empty || output.as_ref().is_err_and(process::Error::has_failed) {
+            fs::check_room(folder)?;
+        }
+        let output = output?;
+        if is_empty { Err(Error::Unexpected("file with anything in it")) } else { Ok(output) }
     }
 
     /// Runs openssl with the passphrase of the key that it reads.

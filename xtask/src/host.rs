@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::{self, Lock};
 use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
-use netboot_loaders::base::paths::{Cache, ProjectPaths, Staging, is_partial};
+use netboot_loaders::base::paths::{Cache, ProjectPaths, Staging, is_partial, is_temporary};
 use netboot_loaders::base::process::{Command, ProgramEnvironment, find_program, quoted};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::base::url::Url;
@@ -196,7 +196,10 @@ impl<'u> Host<'u> {
         let named = |output: &Output| Some(absolute(output.path.as_deref()?).ok()?.parent()?.to_owned());
         let folders: Vec<Utf8PathBuf> = outputs.iter().filter_map(named).collect();
         let folders = folders.iter().map(|folder| &**folder).chain([self.project.root()]);
-        let chosen = folders.filter(|folder| folder.starts_with(&temporary)).any(is_in);
+        // A folder of this run alone is temporary in any case.
+        let of_run = path.strip_prefix(&temporary).ok().and_then(|path| path.components().next());
+        let of_run = of_run.is_some_and(|name| is_temporary(name.as_str()));
+        let chosen = !of_run && folders.filter(|folder| folder.starts_with(&temporary)).any(is_in);
         let written = match outputs {
             [output] => Some(output),
             outputs => outputs.iter().find(|output| named(output).is_some_and(|folder| is_in(&folder))),
@@ -212,10 +215,10 @@ impl<'u> Host<'u> {
             (path.parent().map(lasting), written.map(|output| output.flag.into()))
         };
         let folder = folder.unwrap_or_else(|| path.clone());
-        let remedy = if full {
-            format!("free space on the file system of `{folder}`")
-        } else {
-            format!("make `{folder}` writable")
+        let remedy = match fs::barrier(&path) {
+            Some(barrier) if !full => format!("let this user enter the folder `{barrier}`"),
+            _ if full => format!("free space on the file system of `{folder}`"),
+            _ => format!("make `{folder}` writable"),
         };
         failure.diagnosis.help.splice(0..0, std::iter::once(remedy.into()).chain(other));
         failure
@@ -256,7 +259,7 @@ impl<'u> Host<'u> {
             "check the path; it is relative to the current folder".into()
         });
         let missing = || Failure::new(Class::DamagedTree, format!("there is no tree `{path}`")).help(help);
-        if path.exists() { Ok(path) } else { Err(missing()) }
+        if fs::exists(&path)? { Ok(path) } else { Err(missing()) }
     }
 
     /// Returns the origins that inputs may come from.

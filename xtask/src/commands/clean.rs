@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
-use netboot_loaders::base::fs::Lock;
+use netboot_loaders::base::fs::{self, Lock};
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::progress::{Muted, Progress};
@@ -31,11 +31,12 @@ const DAY: u64 = 24 * 60 * 60;
 pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let folder = host.cache_folder()?;
     let cache = Cache::new(folder.canonicalize_utf8().unwrap_or(folder));
-    let shared = cache.root().exists() && !host.is_users_cache() && !clean::is_tagged(&cache);
+    let exists = fs::exists(cache.root())?;
+    let shared = exists && !host.is_users_cache() && !clean::is_tagged(&cache)?;
     if shared {
         host.ui.warn(left_alone(&cache));
     }
-    let looked_at = cache.root().exists() && !shared;
+    let looked_at = exists && !shared;
     // A dry run does not need to wait.
     let _lock = if args.dry_run || !looked_at { None } else { Some(alone(&cache, host)?) };
     let (pins, plan) = if looked_at { needed(args, &cache, host)? } else { (None, None) };

@@ -14,7 +14,7 @@ use netboot_loaders::toolchain::{self, needs};
 use netboot_loaders::tree::open::CheckedTree;
 use serde_json::{Value, json};
 
-use super::{MAX_NAME, check_place, install};
+use super::{MAX_NAME, check_place, install, outside_inputs};
 use crate::cli::Deploy;
 use crate::exit::Failure;
 use crate::host::{Host, absolute, temporary_folder, whole_environment};
@@ -26,6 +26,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         DeployTarget::Folder(folder) => {
             let folder = absolute(folder)?;
             check_place(&folder, MAX_NAME)?;
+            outside_inputs(&folder, host)?;
             DeployTarget::Folder(folder)
         }
         server @ DeployTarget::Sftp(_) => server.clone(),

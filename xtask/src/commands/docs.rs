@@ -43,9 +43,6 @@ const MARKS: [(&str, &str); 3] = [
 /// Extensions of the files that mdBook writes; it also writes `.nojekyll` and the licences of fonts.
 const WRITTEN: [&str; 8] = ["html", "css", "js", "svg", "png", "woff2", "ico", "json"];
 
-/// Space that must be left once mdBook has failed for another reason than a full disk, in bytes.
-const ROOM: usize = 1 << 18;
-
 /// Pages that repeat others, or that are shown below other addresses.
 const COPIES: [&str; 3] = ["print.html", "404.html", CONTENTS];
 
@@ -179,10 +176,7 @@ impl MdBook {
         let build = self.command("render the book", host).args(["build", "--dest-dir", folder.as_str()]);
         if !succeeds(&build, host.ui, &mut pass_on)? {
             // mdBook's message for a full disk is one of many lines.
-            match fs::write_new(&folder.join("room"), &vec![0; ROOM], 0o644) {
-                Err(error) if fs::unwritable(&error).is_some() => return Err(error.into()),
-                _ => {}
-            }
+            fs::check_room(folder)?;
             return Err(Failure::new(Class::Check, "the book cannot be rendered").help(SEE_ABOVE));
         }
         let mut pages = BTreeMap::new();

@@ -4,6 +4,7 @@ use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::reference_builds::ReferenceBuild;
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     let known = detached_on_cancel(host.ui, move || ReferenceBuild::read_all(&project));
     let known = known.ok_or(build_loaders::Error::Cancelled)?.map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
-        Some(manifest) if !manifest.exists() => {
+        Some(manifest) if !fs::exists(manifest)? => {
             let text = format!("there is no manifest `{manifest}`");
             return Err(Failure::new(Class::DamagedTree, text).help("give a tree or its manifest.json"));
         }

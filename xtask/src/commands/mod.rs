@@ -110,7 +110,7 @@ fn needs_project(command: &XtaskCommand) -> bool {
 }
 
 fn check_project(host: &Host<'_>) -> Result<(), Failure> {
-    if host.project.pins().symlink_metadata().is_ok() {
+    if fs::entry_exists(&host.project.pins())? {
         return Ok(());
     }
     let text = format!("`{}` is not a project folder: it has no `vendor/pins.toml`", printable(host.project.root()));
@@ -156,16 +156,20 @@ fn check_output(path: &Utf8Path, kind: OutputKind, host: &Host<'_>) -> Result<()
             "give the path of a file or folder, or none for the default",
         );
     }
-    if let OutputKind::File(beginning) = kind {
-        check_file(path, beginning)?;
-    }
+    outside_inputs(path, host)?;
+    if let OutputKind::File(beginning) = kind { check_file(path, beginning) } else { Ok(()) }
+}
+
+/// Checks that `path` is not in a folder with inputs of the build, or in the cache.
+fn outside_inputs(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let real = real_path(path);
     let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
     match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
-        Some(folder) => refuse(
-            format!("`{}` holds inputs of the build or the cache", printable(&folder)),
-            "choose a folder outside",
-        ),
+        Some(folder) => {
+            let (path, folder) = (printable(path), printable(&folder));
+            let text = format!("cannot write to `{path}`: `{folder}` holds inputs of the build or the cache");
+            Err(Failure::new(Class::Failure, text).help("choose a folder outside"))
+        }
         None => Ok(()),
     }
 }
@@ -180,7 +184,13 @@ fn check_file(path: &Utf8Path, beginning: &[u8]) -> Result<(), Failure> {
         let found = format!("a symbolic link to `{}`", printable(&path.read_link_utf8().unwrap_or_default()));
         return refuse(found, "name the file itself");
     }
-    if !path.is_file() {
+    if path.is_dir() {
+        return refuse("a folder, wanted the path of a file".into(), "name a file in it");
+    }
+    if path.as_str().ends_with('/') {
+        return refuse("a slash at its end, wanted the path of a file".into(), "leave the slash out");
+    }
+    if !fs::exists(path)? {
         return Ok(());
     }
     let mut content = Vec::new();

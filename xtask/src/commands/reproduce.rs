@@ -104,14 +104,15 @@ fn compare(
         return Err(Failure::new(Class::Interrupted, "interrupted while waiting for another rebuild"));
     };
     let scratch = cache.reproduce();
-    let own = |path: &Utf8PathBuf| clean::is_tagged(cache) && path.file_name().is_some_and(Cache::is_of_rebuild);
+    let tagged = clean::is_tagged(cache)?;
+    let own = |path: &Utf8PathBuf| tagged && path.file_name().is_some_and(Cache::is_of_rebuild);
     let others = fs::entries(&scratch)?.into_iter().find(|path| !own(path));
     if let Some(other) = others {
         let text =
             format!("`{}` is not of a rebuild, and rebuilds remove all that is in that folder", printable(&other));
         return Err(Failure::new(Class::Failure, text).help("move it away").help(Flag::CacheDir));
     }
-    fs::remove_dir_all(&scratch)?;
+    fs::remove_dir_all_with(&scratch, host.ui).ok_or_else(Failure::interrupted)??;
     fs::create_dir_all(&scratch)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     let files = plan.files().count();
@@ -125,9 +126,10 @@ fn compare(
         host.ui.print(&format!("the build trees are in {scratch}\n"));
         return Ok(report?);
     }
-    let removed = fs::remove_dir_all(&scratch);
+    // After an interrupt, the next rebuild or `clean` removes what is left.
+    let removed = fs::remove_dir_all_with(&scratch, host.ui);
     let report = report?;
-    if let Err(error) = removed {
+    if let Some(Err(error)) = removed {
         host.ui.warn(Diagnostic::new(error.to_string()));
     }
     Ok(report)

@@ -96,6 +96,7 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
     exit code 1, stderr:
     error: cannot read `PROJECT/embed-scripts/linked`
       caused by: Is a directory (os error 21)
+    hint: give the path of a file, or move that folder away
     ");
 }
 

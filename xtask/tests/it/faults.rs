@@ -366,7 +366,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     let mount = |options: &str| in_namespace(&project, &format!("mount -t tmpfs -o mode=755,{options}"));
     says!(project, mount(&format!("ro none {cache}"))?, @r#"
     exit code 1, stderr:
-    error: cannot create a folder in `PROJECT/cache/probe-`
+    error: cannot create a folder in `PROJECT/cache`
       caused by: Read-only file system (os error 30) at path "PROJECT/cache/probe-RANDOM"
     hint: make `PROJECT/cache` writable
     hint: or choose another cache folder with `--cache-dir`

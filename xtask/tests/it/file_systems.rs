@@ -21,6 +21,7 @@ netboot_fixtures::tests! {
     read_only,
     full,
     full_temporary,
+    full_temporary_with_an_output,
     read_only_cache,
     without_exchange,
     ; slow:
@@ -232,6 +233,26 @@ fn full_temporary() -> Result<(), String> {
         assert_eq!(error.matches("No space left").count(), 1, "{error}");
     }
     assert!(!folder.exists());
+    Ok(())
+}
+
+/// What a run has for itself alone is temporary, even if an output is in the same folder.
+fn full_temporary_with_an_output() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    let scratch = project.path("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    let server = TestServer::start(|_, answer| answer.whole("200 OK", &[], "#".repeat(20_000).as_bytes()));
+    let script = format!("mount -t tmpfs -o size=4k none {scratch}; export TMPDIR={scratch}; exec \"$@\"");
+    let command = project.command(["lint", "--sarif", scratch.join("sarif").as_str(), &server.url("/x.ipxe")]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    let error = CliOutput::from(unshare.env("no_proxy", "*").output().unwrap()).error(1);
+    let hint = format!(
+        "\nhint: free space on the file system of `{scratch}`\nhint: or choose another folder with the variable `TMPDIR`\n"
+    );
+    assert!(error.starts_with(&format!("cannot write `{scratch}/netboot-loaders-run-")), "{error}");
+    assert!(error.ends_with(&hint), "{error}");
     Ok(())
 }
 

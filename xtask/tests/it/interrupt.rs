@@ -5,14 +5,15 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_fixtures::limits;
 use netboot_fixtures::project::{CliOutput, Project};
+use netboot_fixtures::{limits, skip};
 use netboot_fixtures::{says, shows};
 use rustix::process::{Pid, Signal, kill_process};
 
 netboot_fixtures::tests! {
     two_builds_at_once_take_turns,
     an_interrupt_ends_what_a_check_has_started,
+    an_interrupt_waits_for_no_removal_of_a_rebuild,
     a_kill_between_the_two_renames_is_repaired,
     output_for_programs_is_one_object_a_line_and_quiet_is_quiet,
     ; slow:
@@ -161,6 +162,46 @@ fn an_interrupt_ends_what_a_check_has_started() {
         assert_eq!(measured.stderr, "error: interrupted\n", "{name}");
         assert_nothing_runs(&project);
     }
+}
+
+fn an_interrupt_waits_for_no_removal_of_a_rebuild() -> Result<(), String> {
+    skip::program("gcc")?;
+    // An empty cache gets a tag, without which a folder in it could be of somebody else.
+    let project = Project::cold();
+    project.build(&[]).success();
+    // A disk that takes a moment to remove a file.
+    let (source, slow) = (project.path("slow.c"), project.path("slow.so"));
+    let text = "#define _GNU_SOURCE\n#include <sys/syscall.h>\n#include <unistd.h>\n\
+        int unlinkat(int at, const char *path, int flags) { usleep(50000); return syscall(SYS_unlinkat, at, path, flags); }\n";
+    std::fs::write(&source, text).unwrap();
+    let made = Command::new("gcc").args(["-shared", "-fPIC", "-o", slow.as_str(), source.as_str()]).status().unwrap();
+    assert!(made.success());
+    let scratch = project.path("cache/reproduce");
+    let files = || netboot_loaders::base::fs::walk(&scratch).map_or(0, |found| found.len());
+    let left = |number: usize| {
+        for file in 0..number {
+            project.write(&format!("cache/reproduce/build-1/{file}"), "");
+        }
+    };
+    let mut command = project.command(["reproduce", "--plain", "--offline"]);
+    command.env("LD_PRELOAD", &slow);
+    left(200);
+    // While it removes what an earlier run has left.
+    let measured = limits::interrupt(&mut command, |_| files() < 198);
+    assert_eq!(measured.stderr, "error: interrupted\n");
+    assert!(files() > 0);
+    // While it builds.
+    std::fs::remove_dir_all(&scratch).unwrap();
+    let measured = limits::interrupt(&mut command, |_| {
+        let begun = files() > 0;
+        left(if begun { 200 } else { 0 });
+        begun
+    });
+    assert!(measured.stderr.ends_with("interrupted\n"), "{}", measured.stderr);
+    assert!(files() > 0);
+    project.run(["clean"]).success();
+    assert!(!scratch.exists());
+    Ok(())
 }
 
 fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {

@@ -25,6 +25,7 @@ mod recipe;
 mod rehearse;
 mod release;
 mod reproduce;
+mod rights;
 mod secure_boot;
 mod secure_boot_keys;
 mod signed_set;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
             release::tests(),
             reproduce::tests(),
             reproduce::variations::tests(),
+            rights::tests(),
             secure_boot::tests(),
             secure_boot_keys::tests(),
             signed_set::tests(),

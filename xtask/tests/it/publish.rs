@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     what_is_no_tree_is_told_from_a_tree_that_is_not_whole,
     ssh_addresses_are_refused_and_not_taken_for_paths,
     nothing_is_written_over_a_device_the_choices_or_the_cache,
+    an_output_replaces_neither_a_link_nor_the_file_of_somebody_else,
     only_a_tree_of_this_tool_is_replaced,
     what_somebody_put_into_a_tree_stays_unless_it_is_given_up,
     a_link_to_a_tree_is_followed,
@@ -77,8 +78,61 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
         let error = project.run([command, "--out", out.as_str()]).error(1);
         assert!(error.starts_with(&format!("cannot write to `{out}`: ")) && error.contains(found), "{error}");
     }
+    for target in ["vendor", "embed-scripts/new", "cache/blobs", "cache/new"] {
+        let target = project.path(target);
+        let error = project.run(["deploy", "--replace", target.as_str()]).error(1);
+        let wanted = format!("cannot write to `{target}`: `{}", project.root);
+        assert!(error.starts_with(&wanted) && error.contains("` holds inputs of the build or the cache"), "{error}");
+    }
+    assert!(!project.path("embed-scripts/new").exists() && !project.path("cache/new").exists());
     assert_eq!(project.read("vendor/pins.toml"), pins);
     assert!(socket.exists() && !project.path("cache/tree").exists());
+}
+
+fn an_output_replaces_neither_a_link_nor_the_file_of_somebody_else() {
+    let project = Project::new();
+    project.write("target", "precious").write("theirs", "precious").write("folder/file", "precious");
+    symlink("target", project.path("link")).unwrap();
+    symlink("/proc/self/fd/1", project.path("stream")).unwrap();
+    for (command, option) in
+        [("lint", "--sarif"), ("rehearse", "--record"), ("bundle-sources", "--out"), ("ignition", "--out")]
+    {
+        for (name, found, remedy) in [
+            ("link", "a symbolic link to `target`", "name the file itself"),
+            ("stream", "a symbolic link to `/proc/self/fd/1`", "name the file itself"),
+            ("theirs", "a file that this command has not written", "name another file, or remove this one"),
+            ("folder", "a folder, wanted the path of a file", "name a file in it"),
+            ("folder/..", "a folder, wanted the path of a file", "name a file in it"),
+            ("new/", "a slash at its end, wanted the path of a file", "leave the slash out"),
+        ] {
+            let out = project.path(name);
+            let stdout = tempfile::tempfile().unwrap();
+            let mut run = project.command([command, option, out.as_str()]);
+            let error = CliOutput::from(run.stdout(stdout.try_clone().unwrap()).output().unwrap()).error(1);
+            assert_eq!(error, format!("cannot write to `{out}`: found {found}\nhint: {remedy}\n"), "{command}");
+            assert_eq!(stdout.metadata().unwrap().len(), 0);
+        }
+    }
+    for file in ["target", "theirs", "folder/file"] {
+        assert_eq!(project.read(file), b"precious");
+    }
+    assert_eq!(Project::files_of(&project.path("folder")).len(), 1);
+    assert!(!project.path("new").exists());
+    assert_eq!(project.path("link").read_link_utf8().unwrap(), "target");
+    assert_eq!(project.path("stream").read_link_utf8().unwrap(), "/proc/self/fd/1");
+    // An empty file and the command's own earlier output are replaced.
+    let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
+    let origins = ["--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
+    for (arguments, beginning) in [
+        (&["lint", "--offline", "--sarif"][..], &b"{"[..]),
+        (&[&["bundle-sources", "--offline"], &origins[..], &["--out"]].concat(), b"\x1f\x8b"),
+    ] {
+        let out = project.write("own", "").path("own");
+        for _ in 0..2 {
+            project.run([arguments, &[out.as_str()]].concat()).success();
+            assert!(project.read("own").starts_with(beginning), "{arguments:?}");
+        }
+    }
 }
 
 fn only_a_tree_of_this_tool_is_replaced() {

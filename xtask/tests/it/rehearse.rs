@@ -127,6 +127,7 @@ fn scripts() {
     exit code 1, stderr:
     error: cannot read `PROJECT`
       caused by: Is a directory (os error 21)
+    hint: give the path of a file, or move that folder away
     ");
 }
 

@@ -17,6 +17,7 @@ netboot_fixtures::tests! {
     a_new_leaf_is_of_the_same_authority_and_the_old_one_is_kept,
     nothing_is_replaced_and_nothing_is_put_into_a_project,
     wrong_files_and_missing_programs_leave_no_folder,
+    a_full_disk_is_told_as_one,
     an_interrupt_leaves_nothing_and_so_does_the_run_after_a_kill,
 }
 
@@ -429,6 +430,34 @@ fn wrong_files_and_missing_programs_leave_no_folder() {
     hint: or install it with `sudo apk add openssl`
     ");
     assert_eq!(world.names(), ["file"]);
+}
+
+/// On a full disk, openssl leaves empty files, and may end as if it had written them.
+fn a_full_disk_is_told_as_one() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    skip::program("openssl")?;
+    let world = World::new();
+    let folder = world.path("disk");
+    std::fs::create_dir(&folder).unwrap();
+    let mut full = 0;
+    for kilobytes in (8..=100).step_by(4) {
+        let keys = folder.join("keys");
+        let command = world.project.command(["secure-boot", "keys", "--out", keys.as_str()]);
+        let script = format!("mount -t tmpfs -o size={kilobytes}k none {folder}; exec \"$@\"");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        let ran = CliOutput::from(unshare.output().unwrap());
+        if ran.code == 0 {
+            break;
+        }
+        let error = ran.error(1);
+        let hint = format!("\nhint: free space on the file system of `{folder}`\nhint: or choose another folder with");
+        let told = error.contains("\n  caused by: No space left on device (os error 28)\n") && error.contains(&hint);
+        assert!(told, "{kilobytes} kB: {error}");
+        full += 1;
+    }
+    assert!((8..20).contains(&full), "{full}");
+    Ok(())
 }
 
 fn an_interrupt_leaves_nothing_and_so_does_the_run_after_a_kill() -> Result<(), String> {

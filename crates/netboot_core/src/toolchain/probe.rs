@@ -65,9 +65,6 @@ impl Need {
     }
 }
 
-/// Maximum space for compiling a small program in bytes, including the compiler's temporary files.
-const ROOM: usize = 1 << 18;
-
 struct Prober<'a> {
     need: &'a Need,
     path: &'a str,
@@ -214,7 +211,7 @@ impl Prober<'_> {
         let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", folder.as_str());
         let Ok(lines) = compile.output(self.progress) else {
             // The compiler's message for a full file system is not reliable, so check whether the space is available.
-            fs::write_new(&folder.join("room"), &vec![0; ROOM], 0o644)?;
+            fs::check_room(folder)?;
             return Ok(None);
         };
         match self.command(&program).output(self.progress) {

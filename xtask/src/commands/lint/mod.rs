@@ -73,6 +73,7 @@ fn own_scripts(host: &Host<'_>) -> Result<camino::Utf8PathBuf, Failure> {
     if folder.is_dir() {
         return Ok(folder);
     }
+    fs::exists(&folder)?;
     let text = format!("there is no folder `{}`", printable(&folder));
     Err(Failure::new(Class::BadInput, text).help("name the scripts, folders, trees or addresses to lint"))
 }

@@ -633,7 +633,7 @@ fn nobody_waits_for_a_pipe() {
     assert_eq!(error, format!("cannot read `{manifest}`\n  caused by: {special}"));
     for (path, found) in [(manifest.as_str(), "a FIFO"), ("/dev/zero", "a device")] {
         let error = project.run_within_limits(&["verify", path]).error(1);
-        assert_eq!(error, format!("cannot open `{path}`\n  caused by: found {found}, wanted a regular file\n"));
+        assert_eq!(error, format!("cannot read `{path}`\n  caused by: found {found}, wanted a regular file\n"));
     }
 }
 

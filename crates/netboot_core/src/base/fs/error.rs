@@ -61,7 +61,10 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
     } else if is::<NotUtf8>(error) {
         Some("rename or remove that file".to_owned())
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
-        Some(format!("make `{}` readable for this user", printable(path)))
+        Some(match barrier(path) {
+            Some(folder) => format!("let this user enter the folder `{}`", printable(folder)),
+            None => format!("make `{}` readable for this user", printable(path)),
+        })
     } else if error.kind() == io::ErrorKind::InvalidFilename {
         let longest = path.components().max_by_key(|part| part.as_str().len());
         let name = longest.map(|part| part.as_str()).unwrap_or_default();
@@ -74,9 +77,20 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
         Some("move away the file that stands where a folder is wanted, or choose another folder".to_owned())
     } else if error.kind() == io::ErrorKind::IsADirectory && action == "write" {
         Some("move that folder away".to_owned())
+    } else if error.kind() == io::ErrorKind::IsADirectory && reads(action) {
+        Some("give the path of a file, or move that folder away".to_owned())
     } else {
         None
     }
+}
+
+/// Returns the outermost folder on the way to `path` that this user cannot enter.
+#[must_use]
+pub fn barrier(path: &Utf8Path) -> Option<&Utf8Path> {
+    let denied =
+        |path: &Utf8Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let within = path.ancestors().filter(|path| denied(path)).last()?;
+    within.parent().filter(|folder| !folder.as_str().is_empty())
 }
 
 fn is<Cause: std::error::Error + 'static>(error: &io::Error) -> bool {
@@ -104,6 +118,11 @@ impl Error {
         Self { action, path, source }
     }
 
+    /// Creates an error of `action` on the folder `path`, in which a new entry has a name that begins with `prefix`.
+    pub(super) fn within(action: &'static str, path: &Utf8Path, prefix: &str, source: io::Error) -> Self {
+        Self { path: path.to_owned(), ..Self::new(action, path.join(prefix), source) }
+    }
+
     /// Returns what failed and why, on one line and without a hint.
     #[must_use]
     pub fn reason(&self) -> String {
@@ -126,6 +145,12 @@ impl Error {
     #[must_use]
     pub fn is_not_regular(&self) -> bool {
         is::<NotRegular>(&self.source)
+    }
+
+    /// Checks whether this user has no right to do that.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
     }
 
     /// Checks whether the file or folder does not exist.

@@ -46,6 +46,12 @@ pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
     }
 }
 
+/// Like [`remove_dir_all`], but returns `None` as soon as `progress` is cancelled; the rest of the folder then remains.
+pub fn remove_dir_all_with(path: &Utf8Path, progress: &dyn Progress) -> Option<Result<()>> {
+    let path = path.to_owned();
+    detached_on_cancel(progress, move || remove_dir_all(&path))
+}
+
 /// Sets the permission bits of a file or folder, regardless of the umask.
 ///
 /// # Errors
@@ -53,6 +59,32 @@ pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
 /// [`Error`] if the mode cannot be set.
 pub fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failing("set the mode of", path))
+}
+
+/// Checks whether there is something at `path`, and at the target if that is a link.
+///
+/// # Errors
+///
+/// [`Error`] if this cannot be told, as behind a folder that this user cannot enter.
+pub fn exists(path: &Utf8Path) -> Result<bool> {
+    told(path, path.metadata())
+}
+
+/// Checks whether there is something at `path`, even a link that leads nowhere.
+///
+/// # Errors
+///
+/// As for [`exists`].
+pub fn entry_exists(path: &Utf8Path) -> Result<bool> {
+    told(path, path.symlink_metadata())
+}
+
+fn told(path: &Utf8Path, metadata: io::Result<std::fs::Metadata>) -> Result<bool> {
+    match metadata {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(Error::new("read", path, error)),
+    }
 }
 
 /// Returns `path`, or its target if it is a symbolic link.
@@ -134,6 +166,24 @@ pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     write().map_err(failing("write", path))
 }
 
+/// Number of bytes that must fit into a folder whose file system is not full.
+const ROOM: usize = 1 << 18;
+
+/// Checks that the file system of `folder` is not full, after a program failed there: some do not say why.
+///
+/// # Errors
+///
+/// [`Error`] if it is full.
+pub fn check_room(folder: &Utf8Path) -> Result<()> {
+    let room = folder.join("room");
+    let written = write_new(&room, &vec![0; ROOM], 0o600);
+    remove_file(&room)?;
+    match written {
+        Err(error) if super::unwritable(&error).is_some() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a new file of a source tree with its modification time. It does not wait for the disk, because an unfinished
 /// tree is created again.
 ///
@@ -203,7 +253,7 @@ pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
 ///
 /// [`Error`] if the folder cannot be opened or synchronised.
 pub fn sync_dir(path: &Utf8Path) -> Result<()> {
-    let folder = File::open(path).map_err(failing("open", path))?;
+    let folder = File::open(path).map_err(failing("read", path))?;
     folder.sync_all().map_err(failing("sync", path))
 }
 

@@ -118,7 +118,7 @@ impl Temporary {
     pub fn create(parent: &Utf8Path, prefix: &str) -> Result<Self> {
         create_dir_all(parent)?;
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-        let folder = folder.map_err(|error| Error::new("create a folder in", parent.join(prefix), error))?;
+        let folder = folder.map_err(|error| Error::within("create a folder in", parent, prefix, error))?;
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_else(|_| parent.to_owned());
         // If the file system cannot lock a folder, the folder counts as in use while it is recent.
         let lock = Lock::try_existing(&path).ok().flatten();

@@ -11,11 +11,11 @@ mod secret;
 mod temporary;
 pub mod world_readable;
 
-pub use self::error::{Error, Result, Unwritable, unwritable};
+pub use self::error::{Error, Result, Unwritable, barrier, unwritable};
 pub use self::files::{
-    copy, create_dir_all, exchange, hard_link, is_same_file, link_or_copy, publish_file, remove_dir_all, remove_file,
-    rename, resolve, set_mode, sha256, symlink, sync_all_of, sync_dir, touch, write_anew, write_atomic, write_exported,
-    write_new, write_new_atomic,
+    check_room, copy, create_dir_all, entry_exists, exchange, exists, hard_link, is_same_file, link_or_copy,
+    publish_file, remove_dir_all, remove_dir_all_with, remove_file, rename, resolve, set_mode, sha256, symlink,
+    sync_all_of, sync_dir, touch, write_anew, write_atomic, write_exported, write_new, write_new_atomic,
 };
 pub use self::folders::{
     EntryKind, MAX_FOLDERS, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,

@@ -96,7 +96,7 @@ fn if_exists(read: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
 ///
 /// [`Error`] if the file cannot be opened or is not a plain file.
 pub fn open(path: &Utf8Path) -> Result<File> {
-    open_plain(path).map(|(file, _)| file).map_err(failing("open", path))
+    open_plain(path).map(|(file, _)| file).map_err(failing("read", path))
 }
 
 /// Opens a plain file. A pipe would make every reader wait for a writer, and a device can have side effects or no end.
