@@ -1,5 +1,6 @@
 //! Command `cargo xtask lint`.
 
+mod frames;
 mod sarif;
 mod server;
 mod text;
@@ -11,7 +12,6 @@ use netboot_loaders::base::paths;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::lint::{
     LintBuild, LintFinding, LintPlace, LintRequest, LintedScript, LintedScripts, known_configs, lint_all,
-    message_of as message,
 };
 use netboot_loaders::printable::printable;
 use netboot_script::{LintTarget, ScriptPlatform, Severity};
@@ -26,7 +26,7 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
     let target = LintTarget { platform, ipxe: args.ipxe.into(), available: None };
     let builds = args.config.as_deref().map(|config| builds(config, platform, host)).transpose()?.unwrap_or_default();
     if args.lsp {
-        return server::run(&target, &builds, host.ui);
+        return server::run(target, builds, host.ui);
     }
     let mut places = args.places();
     if places.is_empty() {
