@@ -2,64 +2,63 @@
 //! builds that run it.
 
 mod contents;
+mod excerpt;
+mod linted;
 mod request;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use netboot_script::{Finding, LintTarget, ParsedScript, Rule, ScriptPlatform, Severity, Templates, lint};
+use netboot_script::{Finding, LintTarget, ParsedScript, ScriptPlatform, Templates, lint};
 
 pub use self::contents::LintBuild;
-pub use self::request::{Error, LintPlace, LintRequest};
+pub use self::excerpt::LineExcerpt;
+pub use self::linted::{LintFinding, LintedScript, LintedScripts, message_of};
+pub use self::request::{Error, LintPlace, LintRequest, MAX_WORDS};
 use self::sources::FoundScript;
 use crate::base::diagnostic::Help;
+use crate::base::parallel;
 use crate::base::progress::Progress;
-use crate::base::url::without_credentials;
+use crate::digest::Sha256Digest;
 
-/// A script with its findings.
-#[derive(Debug)]
-pub struct LintedScript {
-    /// Its name, as messages show it.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-    /// Whether it was in a loader.
-    pub embedded: bool,
-    /// The findings in the order of the text.
-    pub findings: Vec<Finding>,
-}
-
-/// Lints all scripts of `request`.
+/// Lints all scripts of `request`, one after another: of each, only what a report needs is kept.
 ///
 /// # Errors
 ///
 /// [`Error`] if a script cannot be found or read; findings are no errors.
-pub fn lint_all(request: &LintRequest<'_>, progress: &dyn Progress) -> Result<Vec<LintedScript>, Error> {
-    let scripts = sources::find(request, progress)?;
-    let mut linted = Vec::with_capacity(scripts.len());
-    for script in scripts {
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let findings = findings(request, &script);
-        let FoundScript { name, text, embedded, .. } = script;
-        linted.push(LintedScript { name: without_credentials(&name), text, embedded, findings });
+pub fn lint_all(request: &LintRequest<'_>, progress: &dyn Progress) -> Result<LintedScripts, Error> {
+    let targets = Arc::new((request.target.clone(), request.builds.clone()));
+    let mut all = LintedScripts::default();
+    sources::find(request, progress, &mut |script| {
+        let (name, embedded) = (script.name.clone(), script.embedded);
+        let digest = Sha256Digest::of(script.text.as_bytes());
+        let (targets, excerpts) = (Arc::clone(&targets), all.excerpts_left());
+        let findings = parallel::detached_on_cancel(progress, move || findings(&script, &targets, excerpts));
+        all.add(&name, digest, embedded, findings.ok_or(Error::Cancelled)?)
+    })?;
+    if let Some(warning) = all.warning() {
+        progress.warn(warning);
     }
-    Ok(merged(linted))
+    Ok(all)
 }
 
 /// Lints one script against all builds that run it.
-fn findings(request: &LintRequest<'_>, script: &FoundScript) -> Vec<Finding> {
+fn findings(
+    script: &FoundScript,
+    (target, builds): &(LintTarget, Vec<LintBuild>),
+    excerpts: usize,
+) -> Vec<LintFinding> {
     let templates = if script.embedded { Templates::None } else { Templates::Opaque };
     let parsed = ParsedScript::parse(&script.text, templates);
-    let wanted = request.target.platform;
-    match &script.build {
-        Some(build) if wanted == ScriptPlatform::Any || wanted == build.platform => {
-            lint_for(&parsed, &request.target, std::slice::from_ref(build))
+    let found = match &script.build {
+        Some(build) if target.platform == ScriptPlatform::Any || target.platform == build.platform => {
+            lint_for(&parsed, target, std::slice::from_ref(build))
         }
         Some(_) => Vec::new(),
-        None => lint_for(&parsed, &request.target, &request.builds),
-    }
+        None => lint_for(&parsed, target, builds),
+    };
+    LintFinding::all(found, &parsed, excerpts)
 }
 
 /// Lints `script` for `target`, or for each of `builds` if there are any.
@@ -84,39 +83,6 @@ pub fn lint_for(script: &ParsedScript<'_>, target: &LintTarget, builds: &[LintBu
         }
     }
     all.into_values().collect()
-}
-
-/// Joins the scripts of loaders that have the same text: they have the same findings, except for what a build lacks.
-fn merged(scripts: Vec<LintedScript>) -> Vec<LintedScript> {
-    let mut out: Vec<LintedScript> = Vec::new();
-    let mut first = HashMap::new();
-    for script in scripts {
-        let Some(index) = first.get(&script.text).copied().filter(|_| script.embedded) else {
-            first.insert(script.text.clone(), out.len());
-            out.push(script);
-            continue;
-        };
-        let known: &mut LintedScript = &mut out[index];
-        for finding in script.findings {
-            let lacks = finding.rule == Rule::MissingFeature;
-            let same = |other: &Finding| {
-                (other.rule, other.span) == (finding.rule, finding.span) && (!lacks || other.message == finding.message)
-            };
-            if !known.findings.iter().any(same) {
-                known.findings.push(finding);
-            }
-        }
-        known.findings.sort_by_key(|finding| (finding.span.start, finding.rule));
-    }
-    out
-}
-
-impl LintedScript {
-    /// Returns the number of findings of this `severity`.
-    #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
-    }
 }
 
 /// Returns the remedy for a configuration that the baseline has no list of.

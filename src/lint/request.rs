@@ -12,6 +12,12 @@ use crate::base::url::Url;
 use crate::fetch::download;
 use crate::printable::printable;
 
+/// Maximum number of words in a script, with those of its comments. The largest scripts in use have a tenth of them.
+pub const MAX_WORDS: usize = 100_000;
+
+/// Maximum number of scripts in one run, and of bytes of their names: as many as a tree has sites, with several for each.
+pub(super) const MAX_SCRIPTS: (usize, usize) = (50_000, 8 << 20);
+
 /// Where scripts are.
 #[derive(Debug, Clone)]
 pub enum LintPlace {
@@ -56,18 +62,23 @@ pub enum Error {
     #[error("`{}` has no embedded script", printable(.0))]
     NoScript(Utf8PathBuf),
     /// The folder has no scripts.
-    #[error("found no script in `{}`, but {}", printable(folder), others_of(*files, *others))]
+    #[error("found no script in `{}`, but {}", printable(folder), others_of(*files, *links, *special))]
     NoneIn {
         /// The folder.
         folder: Utf8PathBuf,
         /// The number of files that are no scripts.
         files: usize,
-        /// The number of symbolic links and other things, which are not followed.
-        others: usize,
+        /// The number of symbolic links, which are not followed.
+        links: usize,
+        /// The number of pipes, devices and sockets.
+        special: usize,
     },
+    /// The script has more words than any script in use.
+    #[error("`{}` has more than {MAX_WORDS} words, wanted a script of at most that", printable(.0))]
+    TooManyWords(String),
     /// There are more scripts than any project has.
-    #[error("found more than {0} scripts, wanted at most that")]
-    TooMany(usize),
+    #[error("found more than {} scripts, or {} bytes of their names, wanted at most that", MAX_SCRIPTS.0, MAX_SCRIPTS.1)]
+    TooMany,
     /// The script must be downloaded, but the run is offline.
     #[error("cannot download `{0}`: this run is offline")]
     Offline(String),
@@ -82,11 +93,14 @@ pub enum Error {
     Cancelled,
 }
 
-fn others_of(files: usize, others: usize) -> String {
-    let files = count(files, "other file");
-    match others {
-        0 => files,
-        others => format!("{files} and {}, which are not followed", count(others, "symbolic link")),
+fn others_of(files: usize, links: usize, special: usize) -> String {
+    let mut text = count(files, "other file");
+    if special > 0 {
+        text += &format!(", {}", count(special, "special file"));
+    }
+    match links {
+        0 => text,
+        links => format!("{text} and {}, which are not followed", count(links, "symbolic link")),
     }
 }
 
@@ -103,7 +117,8 @@ impl Diagnose for Error {
             Self::NoneIn { folder, .. } => {
                 about(Class::BadInput, folder, "give the folder that the scripts are in, or name each script")
             }
-            Self::TooMany(_) => Class::BadInput.help("name fewer folders"),
+            Self::TooManyWords(name) => about(Class::BadInput, name, "split it, and load its parts with `chain`"),
+            Self::TooMany => Class::BadInput.help("name fewer folders"),
             Self::Offline(name) => about(Class::Unavailable, name, "download it, and give the file"),
             Self::Download(error) => error.diagnosis(),
             Self::Fs(error) => error.diagnosis(),

@@ -1,14 +1,14 @@
 //! Finds the scripts in files, folders, trees and loaders, and on web servers.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_script::ScriptPlatform;
+use netboot_script::syntax::count_words;
 
 use super::contents::{LintBuild, platform_of};
-use super::request::{Error, LintPlace, LintRequest};
+use super::request::{Error, LintPlace, LintRequest, MAX_WORDS};
 use crate::base::fs::{self, EntryKind, MAX_TEXT};
 use crate::base::http::NetworkAccess;
 use crate::base::parallel;
@@ -23,8 +23,11 @@ use crate::loader::linked_objects::LinkedObjects;
 use crate::loader::target::{Loader, Platform};
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
-/// Maximum number of scripts to check in one run: as many as a tree has sites, with several for each.
-const MAX_SCRIPTS: usize = 50_000;
+/// Maximum number of builds of a tree to remember: as many as a few configurations have.
+const MAX_BUILDS: usize = 64;
+
+/// Receives each script.
+type Receiver<'r> = &'r mut dyn FnMut(FoundScript) -> Result<(), Error>;
 
 /// Number of bytes of a file from which it is recognised as a script.
 const HEAD: usize = 4096;
@@ -44,23 +47,19 @@ pub(super) struct FoundScript {
     pub build: Option<LintBuild>,
 }
 
-/// Finds the scripts of `request`.
-pub(super) fn find(request: &LintRequest<'_>, progress: &dyn Progress) -> Result<Vec<FoundScript>, Error> {
-    let mut found = Vec::new();
+/// Finds the scripts of `request`, and passes each to `receive`.
+pub(super) fn find(request: &LintRequest<'_>, progress: &dyn Progress, receive: Receiver<'_>) -> Result<(), Error> {
     for place in &request.places {
         match place {
-            LintPlace::Web(url) => found.push(of_web(url, request, progress)?),
-            LintPlace::Path(path) if path.is_dir() => of_folder(path, progress, &mut found)?,
-            LintPlace::Path(path) => found.extend(of_file(path, progress)?),
+            LintPlace::Web(url) => receive(of_web(url, request, progress)?)?,
+            LintPlace::Path(path) if path.is_dir() => of_folder(path, progress, receive)?,
+            LintPlace::Path(path) => receive(of_file(path, progress)?)?,
         }
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        if found.len() > MAX_SCRIPTS {
-            return Err(Error::TooMany(MAX_SCRIPTS));
-        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Reads the script at the address `url`.
@@ -76,7 +75,7 @@ fn of_web(url: &Url, request: &LintRequest<'_>, progress: &dyn Progress) -> Resu
 }
 
 /// Reads the file `path`: a script, or a loader with one.
-fn of_file(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<FoundScript>, Error> {
+fn of_file(path: &Utf8Path, progress: &dyn Progress) -> Result<FoundScript, Error> {
     if !fs::entry_exists(path)? {
         return Err(Error::NotThere(path.to_owned()));
     }
@@ -84,13 +83,13 @@ fn of_file(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<FoundScrip
     read_head(path, &mut head)?;
     let kind = file_kind::identify(&head).map(|(kind, _)| kind);
     if matches!(kind, Some(FileKind::EfiApplication | FileKind::IpxeNbp | FileKind::LinuxKernel)) {
-        return of_loader(path, progress).map(Some);
+        return of_loader(path, progress);
     }
     let content = fs::read_at_most(path, MAX_TEXT);
     let content =
         content.map_err(|error| if error.is_too_large() { Error::TooLarge(path.to_owned()) } else { error.into() })?;
     let text = text(path.as_str(), content)?;
-    Ok(Some(FoundScript { name: path.to_string(), text, embedded: false, build: None }))
+    Ok(FoundScript { name: path.to_string(), text, embedded: false, build: None })
 }
 
 fn read_head(path: &Utf8Path, head: &mut Vec<u8>) -> Result<(), fs::Error> {
@@ -107,7 +106,13 @@ fn text(name: &str, content: Vec<u8>) -> Result<String, Error> {
     if !begins && content.iter().take(HEAD).any(|byte| *byte == 0) {
         return Err(Error::Binary { name: name.to_owned(), found: file_kind::describe(&content) });
     }
-    Ok(String::from_utf8(content).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    let text = String::from_utf8(content);
+    checked(name, text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// Returns the script `text` unless it has too many words.
+fn checked(name: &str, text: String) -> Result<String, Error> {
+    if count_words(&text) > MAX_WORDS { Err(Error::TooManyWords(name.to_owned())) } else { Ok(text) }
 }
 
 /// Reads the script in the loader `path`, and what its tree says about it.
@@ -120,6 +125,7 @@ fn of_loader(path: &Utf8Path, progress: &dyn Progress) -> Result<FoundScript, Er
         return Err(if progress.cancelled() { Error::Cancelled } else { Error::NoScript(path.to_owned()) });
     };
     let name = format!("{path} (embedded script)");
+    let text = checked(&name, text)?;
     let of_tree = absolute(path).and_then(|path| {
         trees_above(&path).find_map(|tree| {
             let manifest = read_manifest(&tree.join(MANIFEST))?;
@@ -153,28 +159,31 @@ fn build_of(tree: &Utf8Path, manifest: &Manifest, entry: &ManifestEntry) -> Opti
 }
 
 /// Adds the scripts below the folder `root`. Symbolic links are not followed.
-fn of_folder(root: &Utf8Path, progress: &dyn Progress, found: &mut Vec<FoundScript>) -> Result<(), Error> {
-    let before = found.len();
+fn of_folder(root: &Utf8Path, progress: &dyn Progress, receive: Receiver<'_>) -> Result<(), Error> {
+    let mut found = 0;
     let entries = fs::walk_with(root, progress)?;
-    let mut others = 0;
+    let (mut links, mut special) = (0, 0);
     for (relative, kind) in &entries {
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
+        let path = root.join(relative);
         if *kind != EntryKind::File {
-            others += 1;
+            let count = if path.is_symlink() { &mut links } else { &mut special };
+            *count += 1;
             continue;
         }
-        let path = root.join(relative);
         if is_script(&path)? {
-            found.extend(of_file(&path, progress)?);
+            receive(of_file(&path, progress)?)?;
+            found += 1;
         }
     }
     if let Some(manifest) = read_manifest(&root.join(MANIFEST)) {
-        of_tree(root, &manifest, progress, found)?;
+        found += of_tree(root, &manifest, progress, receive)?;
     }
-    if found.len() == before {
-        return Err(Error::NoneIn { folder: root.to_owned(), files: entries.len() - others, others });
+    if found == 0 {
+        let files = entries.len() - links - special;
+        return Err(Error::NoneIn { folder: root.to_owned(), files, links, special });
     }
     Ok(())
 }
@@ -208,47 +217,63 @@ fn begins(head: &str, template: bool) -> bool {
     }
 }
 
-/// Adds the scripts that are embedded in the loaders of a tree: each once for each build that runs it.
+/// Passes on the scripts that are embedded in the loaders of a tree: each once for each build that runs it. Returns their
+/// number.
 fn of_tree(
     root: &Utf8Path,
     manifest: &Manifest,
     progress: &dyn Progress,
-    found: &mut Vec<FoundScript>,
-) -> Result<(), Error> {
+    receive: Receiver<'_>,
+) -> Result<usize, Error> {
+    let mut builds: BTreeMap<_, Option<LintBuild>> = BTreeMap::new();
+    let mut found = 0;
+    for entries in entries_by_script(manifest) {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let content = fs::read(&root.join(&entries[0].path))?;
+        let facts = parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content)).unwrap_or_default();
+        let Some(text) = facts.script else { continue };
+        let text = checked(&format!("{} (embedded script)", root.join(&entries[0].path)), text)?;
+        for entry in entries {
+            let Some(ipxe) = &entry.ipxe else { continue };
+            if builds.len() > MAX_BUILDS {
+                builds.clear();
+            }
+            let build = builds.entry((&ipxe.target, ipxe.configuration));
+            let build = build.or_insert_with(|| build_of(root, manifest, entry)).clone();
+            let name = format!("{} (embedded script)", root.join(&entry.path));
+            receive(FoundScript { name, text: text.clone(), embedded: true, build })?;
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the loaders of a tree that have the same script together, each once for each build. The first of them needs no
+/// unpacking, if there is any such.
+fn entries_by_script(manifest: &Manifest) -> Vec<Vec<&ManifestEntry>> {
     let mut seen = BTreeMap::new();
     for entry in manifest.files.iter().filter(|entry| !entry.kind.is_medium()) {
         let Some(ipxe) = &entry.ipxe else { continue };
         let key = (ipxe.slot_sha256, ipxe.target.clone(), ipxe.configuration);
         seen.entry(key).or_insert(entry);
     }
-    // The same script in several loaders is unpacked once, from one that needs no unpacking if there is any.
-    let mut texts: BTreeMap<_, Option<String>> = BTreeMap::new();
-    let mut builds: BTreeMap<_, Option<LintBuild>> = BTreeMap::new();
-    let packed = |entry: &&ManifestEntry| {
+    let packed = |entry: &ManifestEntry| {
         let loader = entry.ipxe.as_ref().and_then(|ipxe| Loader::of_target(&ipxe.target));
         loader.is_none_or(|loader| !Platform::holds_script_verbatim(loader.platform()))
     };
-    let mut entries: Vec<&ManifestEntry> = seen.into_values().collect();
-    entries.sort_by_key(|entry| (packed(entry), entry.path.clone()));
-    for entry in entries {
-        let Some(ipxe) = &entry.ipxe else { continue };
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let text = match texts.entry(ipxe.slot_sha256) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(vacant) => {
-                let content = fs::read(&root.join(&entry.path))?;
-                let facts = parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content));
-                vacant.insert(facts.unwrap_or_default().script)
-            }
-        };
-        let Some(text) = text.clone() else { continue };
-        let build = builds.entry((&ipxe.target, ipxe.configuration)).or_insert_with(|| build_of(root, manifest, entry));
-        let name = format!("{} (embedded script)", root.join(&entry.path));
-        found.push(FoundScript { name, text, embedded: true, build: build.clone() });
+    let order = |entry: &ManifestEntry| (packed(entry), entry.path.clone());
+    let mut scripts: BTreeMap<_, Vec<&ManifestEntry>> = BTreeMap::new();
+    for ((slot, ..), entry) in seen {
+        scripts.entry(slot).or_default().push(entry);
     }
-    Ok(())
+    let mut scripts: Vec<_> = scripts.into_values().collect();
+    for entries in &mut scripts {
+        entries.sort_by_cached_key(|entry| order(entry));
+    }
+    scripts.sort_by_cached_key(|entries| order(entries[0]));
+    scripts
 }
 
 #[cfg(test)]

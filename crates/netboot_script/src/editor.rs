@@ -1,8 +1,13 @@
 //! What an editor asks about a place in a script: what can stand there, what stands there, and where a label is.
 
+use std::collections::HashSet;
+
 use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionSpec, OptionValue};
 use crate::settings::{SETTINGS, TYPES};
 use crate::syntax::{ParsedScript, ScriptCommand, ScriptWord, Span, Templates, expansions};
+
+/// Maximum number of labels or settings to offer; nobody looks through more.
+pub const MAX_COMPLETIONS: usize = 1_000;
 
 /// Something that can stand at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +93,7 @@ fn labels(text: &str, word: &str, replaces: Span) -> Vec<Completion> {
         kind: CompletionKind::Label,
         replaces,
     };
-    labels.map(label).collect()
+    labels.take(MAX_COMPLETIONS).map(label).collect()
 }
 
 /// Returns the settings, or the types, that can continue `written`, which ends at `at`.
@@ -108,12 +113,13 @@ fn of_setting(text: &str, written: &str, at: usize) -> Vec<Completion> {
     let replaces = Span { start: at - name.len(), end: at };
     let mut all: Vec<(String, String)> =
         SETTINGS.iter().map(|setting| (setting.name.to_owned(), setting.description.to_owned())).collect();
+    let mut known: HashSet<String> = all.iter().map(|(name, _)| name.clone()).collect();
     for own in own_settings(text, at) {
-        if !all.iter().any(|(name, _)| *name == own) {
+        if known.insert(own.clone()) {
             all.push((own, "set in this script".to_owned()));
         }
     }
-    let matching = all.into_iter().filter(|(text, _)| text.starts_with(name));
+    let matching = all.into_iter().filter(|(text, _)| text.starts_with(name)).take(MAX_COMPLETIONS);
     matching.map(|(text, detail)| Completion { text, detail, kind: CompletionKind::Setting, replaces }).collect()
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use netboot_fixtures::limits;
 use netboot_fixtures::project::Project;
 use netboot_fixtures::server::{Responder, ServedRequest, TestServer};
 use netboot_fixtures::{says, shows};
@@ -25,8 +26,11 @@ netboot_fixtures::tests! {
     a_configuration_says_what_is_missing,
     a_build_stops_at_errors_and_shows_warnings,
     passwords_are_not_shown,
+    words_as_long_as_a_script_are_shortened,
     ; slow:
     a_long_script_is_checked_within_limits,
+    many_scripts_are_checked_within_limits,
+    a_check_of_many_scripts_can_be_interrupted,
     ; full:
     scripts_of_other_projects_have_the_known_findings,
 }
@@ -170,6 +174,10 @@ fn folders_are_searched_and_links_are_not_followed() {
     let wanted =
         format!("found no script in `{links}`, but 0 other files and 3 symbolic links, which are not followed\n");
     assert!(error.starts_with(&wanted), "{error}");
+    limits::pipe(&links.join("pipe.ipxe"));
+    let error = project.run(lint(&[links.as_str()])).error(3);
+    let wanted = wanted.replace(" and 3", ", 1 special file and 3");
+    assert!(error.starts_with(&wanted), "{error}");
 }
 
 fn what_is_no_script_is_named() {
@@ -177,12 +185,14 @@ fn what_is_no_script_is_named() {
     std::fs::write(project.path("picture"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").unwrap();
     std::fs::write(project.path("utf16.ipxe"), b"\xff\xfe#\0!\0i\0p\0x\0e\0\n\0").unwrap();
     std::fs::write(project.path("large.ipxe"), ["#!ipxe\n".to_owned(), "shell\n".repeat(2 << 20)].concat()).unwrap();
+    project.write("words.ipxe", &format!("#!ipxe\n{}", "x\n".repeat(100_000)));
     std::fs::write(project.path("bare.efi"), application()).unwrap();
     std::fs::create_dir(project.path("empty")).unwrap();
     for (name, wanted) in [
         ("picture", "wanted an iPXE script, a template of one, or an iPXE loader\n"),
         ("utf16.ipxe", "wanted an iPXE script, a template of one, or an iPXE loader\n"),
         ("large.ipxe", "has more than 2097152 bytes, wanted a script of at most that\n"),
+        ("words.ipxe", "has more than 100000 words, wanted a script of at most that\n"),
         ("bare.efi", "has no embedded script\n"),
         ("nothing", "there is no `"),
         ("empty", "but 0 other files\n"),
@@ -297,14 +307,20 @@ fn a_long_script_is_checked_within_limits() {
     let project = Project::cold();
     let numbered = |count: usize, of: &dyn Fn(usize) -> String| (0..count).map(of).collect::<String>();
     let shapes = [
-        format!("{}isset a\n{}shell\n", "isset a && ".repeat(90_000), "#\n".repeat(400_000)),
-        numbered(40_000, &|at| format!("choose a{at} && goto ${{a{at}}}\n")) + ":x\n",
-        format!("{}echo a{} x\n", "# lint: allow time-unit a\n".repeat(30_000), " \\\n".repeat(400_000)),
-        "dhcp --timeout 5 || ".repeat(90_000),
+        format!("{}isset a\n{}shell\n", "isset a && ".repeat(20_000), "#\n".repeat(39_000)),
+        numbered(19_000, &|at| format!("choose a{at} && goto ${{a{at}}}\n")) + ":x\n",
+        format!("{}echo a{} x\n", "# lint: allow time-unit a\n".repeat(10_000), " \\\n".repeat(49_000)),
+        "dhcp --timeout 5 || ".repeat(24_000),
         format!("goto {}\n:{}\n", "a".repeat(200_000), "a".repeat(199_999)),
-        format!("kernel a {}\n{}boot\n", "initrd=b ".repeat(200_000), "initrd b\n".repeat(2000)),
-        "echo \u{e9}\u{a0}".repeat(150_000),
-        numbered(60_000, &|at| format!(":l{at}\nchain x || goto l{}\n", at * 7919 % 60_000)),
+        format!("kernel a {}\n{}boot\n", "initrd=b ".repeat(90_000), "initrd b\n".repeat(2000)),
+        "echo \u{e9}\u{a0}".repeat(99_000),
+        numbered(16_000, &|at| format!(":l{at}\nchain x || goto l{}\n", at * 7919 % 16_000)),
+        // What a template makes, and names too short to be compared.
+        numbered(40_000, &|at| format!(":a{at:05}{{{{x}}}}\n")) + &numbered(25_000, &|at| format!("goto b{at}\n")),
+        numbered(40_000, &|at| format!(":{at:05}\n")) + &"goto a\n".repeat(29_000),
+        // Long names in the message about each word.
+        numbered(5, &|at| format!("imgfetch http://a/{at}{}\n", "x".repeat(250_000)))
+            + &format!("kernel k {}\nboot\n", numbered(60_000, &|at| format!("initrd=b{at} "))),
     ];
     for shape in shapes {
         project.write("long.ipxe", &format!("#!ipxe\n{shape}"));
@@ -315,10 +331,83 @@ fn a_long_script_is_checked_within_limits() {
         assert!(ran.code == 0 || ran.code == 9, "{shape}: {}", ran.code);
         assert!(begun.elapsed() < Duration::from_secs(60), "{shape}: {:?}", begun.elapsed());
     }
-    for line in ["wget x\n", ":a\n", "goto b || goto b\n", "set x${y} z \\\n", "{{ a }} {% b %}\n", "${${${\n"] {
-        let text = ["#!ipxe\n".to_owned(), line.repeat(((2 << 20) - 8) / line.len())].concat();
+    for line in [
+        "x\n",
+        ";\n",
+        "dhcp\n",
+        "\u{a0}\n",
+        "{{a}}\n",
+        "wget x\n",
+        ":a\n",
+        "goto b || goto b\n",
+        "set x${y} z \\\n",
+        "{{ a }} {% b %}\n",
+        "${${${\n",
+    ] {
+        let words = line.split_ascii_whitespace().count();
+        let text = ["#!ipxe\n".to_owned(), line.repeat(99_999 / words)].concat();
         project.write("long.ipxe", &text);
         let ran = project.run_within_limits(&lint(&[project.path("long.ipxe").as_str()]));
         assert!(ran.code == 0 || ran.code == 9, "{line}: {}", ran.code);
     }
+}
+
+fn words_as_long_as_a_script_are_shortened() {
+    let project = Project::cold();
+    let names = (0..5).map(|at| format!("imgfetch http://a/{at}{}\n", "x".repeat(250_000))).collect::<String>();
+    let words = (0..2000).map(|at| format!(" initrd=b{at}")).collect::<String>();
+    project.write("a.ipxe", &format!("#!ipxe\n{names}kernel k{words}\nboot\n"));
+    project.write("b.ipxe", &"x".repeat(1_000_000));
+    project.write("c.ipxe", &format!("#!ipxe\nchain htp://user:{}@host/a ||\nshell\n", "S3CRET".repeat(1_000)));
+    let sarif = project.path("out.sarif");
+    for name in ["a.ipxe", "b.ipxe", "c.ipxe"] {
+        let path = project.path(name);
+        for format in ["human", "json"] {
+            let arguments = ["--message-format", format, "--sarif", sarif.as_str(), path.as_str()];
+            let ran = project.run_within_limits(&lint(&arguments));
+            let longest = ran.stdout.split('`').map(str::len).max().unwrap();
+            assert!(ran.code == 9 && ran.stdout.len() < 4 << 20, "{name}: {} {}", ran.code, ran.stdout.len());
+            assert!(format == "json" || longest < 3_000, "{name}: {longest}");
+            assert!(!ran.stdout.contains("S3CRET") && !ran.stderr.contains("S3CRET"), "{name}");
+        }
+        assert!(!std::fs::read_to_string(&sarif).unwrap().contains("S3CRET"));
+    }
+}
+
+/// Writes a folder of `count` scripts that are as long as a script may be, in the space of one.
+fn large_scripts(project: &Project, count: usize) -> String {
+    let folder = project.path("large");
+    std::fs::create_dir(&folder).unwrap();
+    project.write("large.ipxe", &"x".repeat(2_000_000));
+    for number in 0..count {
+        std::fs::hard_link(project.path("large.ipxe"), folder.join(format!("{number}.ipxe"))).unwrap();
+    }
+    folder.into_string()
+}
+
+fn many_scripts_are_checked_within_limits() {
+    let project = Project::cold();
+    let ran = project.run_within_limits(&lint(&[&large_scripts(&project, 130)]));
+    assert!(ran.code == 9 && ran.stdout.len() < 2 << 20, "{} {}", ran.code, ran.stdout.len());
+    // Findings alone.
+    let gotos = (0..1000).map(|at| format!("dhcp && goto {}{at} ||\n", "z".repeat(700))).collect::<String>();
+    for number in 0..150 {
+        project.write(&format!("many/{number}.ipxe"), &format!("#!ipxe\n# {number}\n{gotos}"));
+    }
+    let (folder, sarif) = (project.path("many"), project.path("out.sarif"));
+    let arguments = ["--message-format", "json", "--sarif", sarif.as_str(), folder.as_str()];
+    let ran = project.run_within_limits(&lint(&arguments));
+    assert!(ran.code == 9 && ran.stdout.contains("\"errors\":150000,"), "{}", &ran.stdout[ran.stdout.len() - 500..]);
+    let wanted = "found more than 10000 findings, or 8388608 bytes of them: the others are only counted";
+    let ran = project.run_within_limits(&lint(&[folder.as_str()]));
+    assert!(ran.stderr.contains(wanted) && ran.stdout.contains("and 149800 more findings"), "{}", ran.stderr);
+    assert!(ran.stdout.ends_with("150 scripts: 150000 errors, 0 warnings, 0 notes\n"), "{}", ran.stderr);
+}
+
+fn a_check_of_many_scripts_can_be_interrupted() {
+    let project = Project::cold();
+    let begun = Instant::now();
+    let mut command = project.command(lint(&[&large_scripts(&project, 2_000)]));
+    let measured = limits::interrupt(&mut command, |_| begun.elapsed() > Duration::from_secs(2));
+    assert!(measured.assert_memory_limit().stderr.ends_with("error: interrupted\n"));
 }

@@ -471,7 +471,8 @@ pub(crate) fn short_key(key: &str) -> String {
 }
 
 /// Returns `text`, without its middle if a name or value makes it too long to be kept a thousand times.
-pub(crate) fn shortened(text: String) -> String {
+#[must_use]
+pub fn shortened(text: String) -> String {
     let (begin, end) = KEPT;
     if text.len() <= begin + end {
         return text;

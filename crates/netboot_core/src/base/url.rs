@@ -115,6 +115,10 @@ pub fn without_credentials(text: &str) -> String {
 #[must_use]
 pub fn without_credentials_in(text: &str) -> String {
     const MARK: &str = "//";
+    // Most texts have no credentials, and one can be as long as a script.
+    if !text.contains('@') {
+        return text.to_owned();
+    }
     let ends = |c: char| c.is_whitespace() || c == '`' || c == '"';
     let hide = |word: &str| {
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);

@@ -1,5 +1,6 @@
 //! Rules about the name, the options and the arguments of a command.
 
+use super::settings::MAX_PREFIXES;
 use super::words::is_glued;
 use super::{Feature, KnownCommand, Linter, shows};
 use crate::arguments::{OptionProblem, OptionProblemKind, UsedOption};
@@ -203,8 +204,7 @@ impl<'s, 't> Linter<'s, 't> {
         }
         let message = format!("jumps to the label `{label}`, which does not exist");
         let bare = label.strip_prefix(':').filter(|bare| self.labels.contains_key(bare));
-        let labels: Vec<&str> = self.labels.keys().copied().take(self.comparisons).collect();
-        let remedy = match bare.or_else(|| self.similar(label, labels.into_iter())) {
+        let remedy = match bare.or_else(|| self.similar_label(label)) {
             Some(other) => format!("write `goto {other}`, or add the label as `:name` on a line of its own"),
             None => "add the label as `:name` on a line of its own".to_owned(),
         };
@@ -213,7 +213,8 @@ impl<'s, 't> Linter<'s, 't> {
 
     /// Checks whether a label that a template makes could be `label`.
     fn could_be_label(&self, label: &str) -> bool {
-        self.label_prefixes.iter().any(|prefix| label.starts_with(prefix))
+        // Templates that make that many labels can make any.
+        self.label_prefixes.len() > MAX_PREFIXES || self.label_prefixes.iter().any(|prefix| label.starts_with(prefix))
     }
 
     fn late_options(&mut self, known: &KnownCommand<'_, '_>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{KnownCommand, Linter, boots, fetches};
 use crate::commands::IpxeRelease;
+use crate::finding::shortened;
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
 use crate::target::ScriptPlatform;
@@ -102,6 +103,8 @@ impl<'s> Linter<'s, '_> {
     fn start(&mut self, group: &Group<'s>) {
         let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
         let certain = group.images.iter().all(Option::is_some) && !group.conditional && !images.is_empty();
+        let among: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
+        let among = shortened(among.join(", "));
         for kernel in &group.kernels {
             let mut seen = BTreeSet::new();
             let mut named = false;
@@ -116,9 +119,7 @@ impl<'s> Linter<'s, '_> {
                     self.report(Rule::InitrdArgument, *span, message, "remove one of them");
                 }
                 if certain && !images.contains(name) && name != "initrd.magic" {
-                    let names: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
-                    let message =
-                        format!("`{text}` names no image: on UEFI, the kernel looks among {}", names.join(", "));
+                    let message = format!("`{text}` names no image: on UEFI, the kernel looks among {among}");
                     self.report(Rule::InitrdArgument, *span, message, "write the name of the image");
                 }
             }

@@ -103,8 +103,7 @@ impl<'s> Linter<'s, '_> {
             .collect();
         for word in lost {
             let message = format!("choosing `{}` jumps to a label that does not exist", word.text);
-            let labels: Vec<&str> = self.labels.keys().copied().take(self.comparisons).collect();
-            let remedy = match self.similar(&word.text, labels.into_iter()) {
+            let remedy = match self.similar_label(&word.text) {
                 Some(label) => format!("write `{label}`, or add the label `:{}`", word.text),
                 None => format!("add the label `:{}`", word.text),
             };

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::arguments::Arguments;
 use crate::commands::{Availability, CommandSpec};
-use crate::finding::Finding;
+use crate::finding::{Finding, shortened};
 use crate::rule::Rule;
 use crate::settings::similar;
 use crate::syntax::{Expansion, Operator, ParsedScript, ScriptCommand, ScriptLine, ScriptWord, Span};
@@ -200,7 +200,8 @@ impl<'s, 't> Linter<'s, 't> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> &mut Finding {
-        let (message, remedy, severity) = (message.into(), remedy.into(), rule.severity());
+        let (message, remedy) = (shortened(message.into()), shortened(remedy.into()));
+        let severity = rule.severity();
         let finding = Finding { rule, severity, span, line: 0, column: 0, message, remedy, word: None };
         self.counts[rule as usize] += 1;
         if self.counts[rule as usize] > MAX_FINDINGS {
@@ -234,6 +235,14 @@ impl<'s, 't> Linter<'s, 't> {
             at = start;
             (finding.line, finding.column) = (line, column);
         }
+    }
+
+    /// Returns the label that `name` is a slip of, unless too many were compared already.
+    fn similar_label(&mut self, name: &str) -> Option<&'s str> {
+        let labels = std::mem::take(&mut self.labels);
+        let found = self.similar(name, labels.keys().copied());
+        self.labels = labels;
+        found
     }
 
     /// Returns the name among `names` that `name` is a slip of, unless too many were compared already.

@@ -8,7 +8,7 @@ use crate::settings::{SETTINGS, is_known};
 use crate::syntax::Span;
 
 /// Maximum number of beginnings of computed names.
-const MAX_PREFIXES: usize = 100;
+pub(super) const MAX_PREFIXES: usize = 100;
 
 impl<'s> Linter<'s, '_> {
     pub(super) fn settings(&mut self) {

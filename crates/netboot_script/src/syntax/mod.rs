@@ -213,6 +213,12 @@ impl<'t> ParsedScript<'t> {
     }
 }
 
+/// Counts the words of `text`, with those of comments: what it takes to parse a script grows with them.
+#[must_use]
+pub fn count_words(text: &str) -> usize {
+    text.as_bytes().split(|byte| is_space(*byte)).filter(|word| !word.is_empty()).count()
+}
+
 /// Checks whether iPXE takes `byte` for whitespace.
 #[must_use]
 pub const fn is_space(byte: u8) -> bool {

@@ -1,5 +1,6 @@
 //! Command `cargo xtask lint`.
 
+mod frames;
 mod sarif;
 mod server;
 mod text;
@@ -9,11 +10,11 @@ use netboot_loaders::base::fs::{self, Temporary};
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::paths;
 use netboot_loaders::base::plural::count;
-use netboot_loaders::base::secrets;
-use netboot_loaders::base::url::without_credentials_in;
-use netboot_loaders::lint::{LintBuild, LintPlace, LintRequest, LintedScript, known_configs, lint_all};
+use netboot_loaders::lint::{
+    LintBuild, LintFinding, LintPlace, LintRequest, LintedScript, LintedScripts, known_configs, lint_all,
+};
 use netboot_loaders::printable::printable;
-use netboot_script::{Finding, LintTarget, ScriptPlatform, Severity};
+use netboot_script::{LintTarget, ScriptPlatform, Severity};
 use serde_json::{Value, json};
 
 use crate::cli::LintArgs;
@@ -25,7 +26,7 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
     let target = LintTarget { platform, ipxe: args.ipxe.into(), available: None };
     let builds = args.config.as_deref().map(|config| builds(config, platform, host)).transpose()?.unwrap_or_default();
     if args.lsp {
-        return server::run(&target, &builds, host.ui);
+        return server::run(target, builds, host.ui);
     }
     let mut places = args.places();
     if places.is_empty() {
@@ -34,8 +35,8 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
     let network = if args.offline { NetworkAccess::Offline } else { NetworkAccess::Online(host.http()?) };
     let scratch = Temporary::create(&temporary_folder()?, paths::TEMPORARY)?;
     let request = LintRequest { places, target, builds, network: &network, scratch: scratch.path() };
-    let mut scripts = lint_all(&request, host.ui)?;
-    for script in &mut scripts {
+    let mut linted = lint_all(&request, host.ui)?;
+    for script in &mut linted.scripts {
         // Files of the project are shown as elsewhere.
         let own = script.name.strip_prefix(host.project.root().as_str()).and_then(|name| name.strip_prefix('/'));
         if let Some(own) = own {
@@ -43,16 +44,15 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
         }
     }
     if let Some(file) = &args.sarif {
-        fs::write_atomic(&absolute(file)?, sarif::report(&scripts).as_bytes())?;
+        fs::write_atomic(&absolute(file)?, sarif::report(&linted.scripts).as_bytes())?;
     }
-    host.ui.answer(&text::report(&scripts), object(&scripts));
-    let of = |severity| scripts.iter().map(|script| script.count(severity)).sum::<usize>();
-    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    host.ui.answer(&text::report(&linted), object(&linted));
+    let (errors, warnings) = (linted.count(Severity::Error), linted.count(Severity::Warning));
     if errors == 0 && (warnings == 0 || args.deny.is_none()) {
         return Ok(());
     }
     let found = [count(errors, "error"), count(warnings, "warning")].join(" and ");
-    let failure = Failure::new(Class::Check, format!("found {found} in {}", count(scripts.len(), "script")));
+    let failure = Failure::new(Class::Check, format!("found {found} in {}", count(linted.scripts.len(), "script")));
     Err(failure.help("correct the lines above").page(Page::Lint))
 }
 
@@ -78,28 +78,22 @@ fn own_scripts(host: &Host<'_>) -> Result<camino::Utf8PathBuf, Failure> {
     Err(Failure::new(Class::BadInput, text).help("name the scripts, folders, trees or addresses to lint"))
 }
 
-/// Returns the complete message of a finding, without passwords.
-fn message(finding: &Finding) -> String {
-    without_credentials_in(&finding.text(secrets::shown))
-}
-
-fn object(scripts: &[LintedScript]) -> Value {
-    let finding = |finding: &Finding| {
+fn object(linted: &LintedScripts) -> Value {
+    let finding = |finding: &LintFinding| {
         json!({
             "rule": finding.rule.id(),
             "severity": finding.severity.as_str(),
             "line": finding.line,
             "column": finding.column,
-            "message": message(finding),
+            "message": finding.message,
             "help": [finding.remedy],
         })
     };
     let script = |script: &LintedScript| json!({ "script": script.name, "findings": script.findings.iter().map(finding).collect::<Vec<_>>() });
-    let of = |severity| scripts.iter().map(|script| script.count(severity)).sum::<usize>();
     json!({
-        "scripts": scripts.iter().map(script).collect::<Vec<_>>(),
-        "errors": of(Severity::Error),
-        "warnings": of(Severity::Warning),
-        "notes": of(Severity::Note),
+        "scripts": linted.scripts.iter().map(script).collect::<Vec<_>>(),
+        "errors": linted.count(Severity::Error),
+        "warnings": linted.count(Severity::Warning),
+        "notes": linted.count(Severity::Note),
     })
 }

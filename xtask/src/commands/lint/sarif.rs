@@ -1,20 +1,15 @@
 //! Findings as SARIF 2.1.0, which code hosts and editors read.
 
-use netboot_loaders::lint::LintedScript;
-use netboot_script::syntax::Span;
-use netboot_script::{Finding, ParsedScript, Rule, Severity, Templates};
+use netboot_loaders::lint::{LintFinding, LintedScript};
+use netboot_script::{Rule, Severity};
 use serde_json::{Value, json};
 
-use super::message;
 use crate::ui::terminal_safe_json;
 
 /// Returns the findings of all `scripts`.
 pub(super) fn report(scripts: &[LintedScript]) -> String {
     let rules = Rule::ALL.iter().copied().map(rule).collect::<Vec<_>>();
-    let results = scripts.iter().flat_map(|script| {
-        let parsed = ParsedScript::parse(&script.text, Templates::None);
-        script.findings.iter().map(move |finding| result(script, &parsed, finding))
-    });
+    let results = scripts.iter().flat_map(|script| script.findings.iter().map(move |finding| result(script, finding)));
     let results = results.collect::<Vec<_>>();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -47,19 +42,14 @@ fn rule(rule: Rule) -> Value {
     })
 }
 
-fn result(script: &LintedScript, parsed: &ParsedScript<'_>, finding: &Finding) -> Value {
-    let Span { start, end } = finding.span;
-    // Counting goes on from the start of the finding: a line can be as long as the script.
-    let (end_line, end_column) = match parsed.text.get(start..end) {
-        Some(text) if !text.contains('\n') => (finding.line, finding.column + text.chars().count()),
-        _ => parsed.position(end),
-    };
+fn result(script: &LintedScript, finding: &LintFinding) -> Value {
+    let (end_line, end_column) = finding.end;
     let name = script.name.trim_end_matches(" (embedded script)");
     json!({
         "ruleId": finding.rule.id(),
         "ruleIndex": Rule::ALL.iter().position(|rule| *rule == finding.rule),
         "level": level(finding.severity),
-        "message": { "text": format!("{}; {}", message(finding), finding.remedy) },
+        "message": { "text": format!("{}; {}", finding.message, finding.remedy) },
         "locations": [{ "physicalLocation": {
             "artifactLocation": { "uri": uri(name) },
             "region": {

@@ -1,0 +1,104 @@
+//! The line of a finding, as far as people have to see it.
+
+use netboot_script::syntax::Span;
+use netboot_script::{Finding, ParsedScript};
+
+use crate::base::secrets;
+use crate::base::url::without_credentials_in;
+use crate::printable::single_line;
+
+/// Maximum width of a line of a script, in characters.
+const WIDTH: usize = 100;
+
+/// Number of characters before and after a word from which a line is shown.
+const NEAR: usize = 4096;
+
+/// A part of a line of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineExcerpt {
+    /// The text. A long line is shortened, and passwords in URLs are hidden.
+    pub text: String,
+    /// The number of characters before the word at fault.
+    pub before: usize,
+    /// The number of characters of the word.
+    pub width: usize,
+}
+
+/// Cuts excerpts out of a script.
+pub(super) struct Excerpts<'s, 't> {
+    parsed: &'s ParsedScript<'t>,
+    /// The number of the last line, and whether it has a secret: a line can be as long as the script, and have many findings.
+    last: Option<(usize, bool)>,
+}
+
+impl<'s, 't> Excerpts<'s, 't> {
+    pub(super) fn of(parsed: &'s ParsedScript<'t>) -> Self {
+        Self { parsed, last: None }
+    }
+
+    /// Returns the excerpt for `finding`, unless the line is empty, or has a secret that is not in a URL.
+    pub(super) fn cut(&mut self, finding: &Finding) -> Option<LineExcerpt> {
+        let line = self.parsed.line_text(finding.line);
+        let secret = match self.last {
+            Some((number, secret)) if number == finding.line => secret,
+            _ => !secrets::find(without_credentials_in(line).as_bytes()).is_empty(),
+        };
+        self.last = Some((finding.line, secret));
+        (!secret).then(|| marked(self.parsed, line, finding)).filter(|excerpt| !excerpt.text.trim().is_empty())
+    }
+}
+
+fn marked(parsed: &ParsedScript<'_>, line: &str, finding: &Finding) -> LineExcerpt {
+    let shown = |text: &str| single_line(&without_credentials_in(&text.replace('\t', " ")));
+    let Span { start: from, end } = finding.span;
+    let line_start = parsed.text.get(..from).and_then(|text| text.rfind('\n')).map_or(0, |end| end + 1);
+    let start = (from - line_start).min(line.len());
+    let first = parsed.text.get(from..end).unwrap_or_default().lines().next().unwrap_or_default();
+    let end = (start + first.len()).min(line.len());
+    let end = if line.is_char_boundary(end) { end } else { line.len() };
+    let (before, after) = near(line, start, end);
+    let (before, word, after) = (shown(before), shown(&line[start..end]), shown(after));
+    let width = |text: &str| text.chars().count();
+    // The word stays in sight, with as much before it as there is room for.
+    let word: String = word.chars().take(WIDTH).collect();
+    let room = WIDTH - width(&word);
+    let skipped = width(&before).saturating_sub(room / 2);
+    let mut before: String = before.chars().skip(skipped).collect();
+    if skipped > 0 {
+        before = format!("...{before}");
+    }
+    let rest: String = after.chars().take(room.saturating_sub(width(&before))).collect();
+    let cut = if width(&rest) < width(&after) { "..." } else { "" };
+    let text = format!("{before}{word}{rest}{cut}");
+    LineExcerpt { text, before: width(&before), width: width(&word).max(1) }
+}
+
+/// Returns what is before and after the bytes from `start` to `end` of `line`. Of a long line, these are whole words: in a
+/// part of an address, a password would not be found.
+fn near(line: &str, start: usize, end: usize) -> (&str, &str) {
+    let (before, after) = (&line[..start], &line[end..]);
+    let before = match before.char_indices().rev().nth(NEAR) {
+        Some((at, _)) => before[at..].find(' ').map_or("", |blank| &before[at + blank..]),
+        None => before,
+    };
+    let after = match after.char_indices().nth(NEAR) {
+        Some((at, _)) => after[..at].rfind(' ').map_or("", |blank| &after[..blank]),
+        None => after,
+    };
+    (before, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_shown_around_the_word_in_whole_words() {
+        let many = "ab ".repeat(NEAR);
+        let line = format!("{many}http://user:{}@host x {many}y", "p".repeat(NEAR));
+        let at = line.find(" x ").unwrap() + 1;
+        let (before, after) = near(&line, at, at + 1);
+        assert_eq!((before, after.starts_with(" ab ab "), after.len() <= NEAR), (" ", true, true));
+        assert_eq!(near("a b c", 2, 3), ("a ", " c"));
+    }
+}
