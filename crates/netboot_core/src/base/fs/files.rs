@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
-use super::error::{Error, Result, failing};
+use super::error::{Error, Result, failing, unwritable};
 use super::read::open;
 use super::temporary::temporary_file;
 use crate::base::parallel::detached_on_cancel;
@@ -179,7 +179,7 @@ pub fn check_room(folder: &Utf8Path) -> Result<()> {
     let written = write_new(&room, &vec![0; ROOM], 0o600);
     remove_file(&room)?;
     match written {
-        Err(error) if super::unwritable(&error).is_some() => Err(error),
+        Err(error) if unwritable(&error).is_some() => Err(error),
         _ => Ok(()),
     }
 }
