@@ -322,12 +322,7 @@ impl Run<'_> {
         let theirs = match reference {
             Reference::Rebuild(plain) => Some(self.context.loader(plain, planned).map_err(failed)?),
             Reference::Published(published) => {
-                let read = published.file(path).and_then(|file| fs::read(&file).ok());
-                read.map(|mut bytes| {
-                    // A file that is no application stays as it is, and differs.
-                    let _ = signature::remove_signatures(&mut bytes);
-                    bytes
-                })
+                published.file(path).and_then(|file| fs::read(&file).ok()).map(without_signatures)
             }
         };
         if let Some(there) = theirs {
@@ -391,4 +386,10 @@ impl Run<'_> {
         }
         names
     }
+}
+
+/// Returns the bytes of a loader without signatures. A file that is no application stays as it is, and differs.
+fn without_signatures(mut bytes: Vec<u8>) -> Vec<u8> {
+    let _ = signature::remove_signatures(&mut bytes);
+    bytes
 }

@@ -1,6 +1,6 @@
 //! Texts with secrets, as messages and reports show them.
 
-use super::find;
+use super::find::find;
 use crate::base::url::{without_credentials, without_credentials_in};
 
 /// Formats `text` for messages: invisible characters are escaped, and a user name, a password and a query with a token
