@@ -13,7 +13,7 @@ use crate::base::url::{without_credentials, without_credentials_in};
 use crate::digest::Sha256Digest;
 
 /// Maximum number of findings in one run that are reported one by one, and of the bytes of their texts; all are counted.
-const MAX_FINDINGS: (usize, usize) = (10_000, 8 << 20);
+const MAX_FINDINGS: (usize, usize) = (10_000, 4 << 20);
 
 /// Maximum number of findings in one run that have an excerpt; nobody reads more.
 const MAX_EXCERPTS: usize = 400;
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!((kept, kept + all.left_out), (MAX_FINDINGS.0, counted));
         let excerpts = all.scripts[0].findings.iter().filter(|finding| finding.excerpt.is_some());
         assert_eq!((excerpts.count(), all.count(Severity::Error)), (MAX_EXCERPTS, 30 * 999));
-        let long = "x".repeat(1 << 20);
+        let long = "x".repeat(1 << 19);
         for number in 0..9_u8 {
             let added = all.add(&long, Sha256Digest::of(&[number]), false, Vec::new());
             assert_eq!(added.is_err(), number >= 7, "{number}");

@@ -16,7 +16,7 @@ use crate::printable::printable;
 pub const MAX_WORDS: usize = 100_000;
 
 /// Maximum number of scripts in one run, and of bytes of their names: as many as a tree has sites, with several for each.
-pub(super) const MAX_SCRIPTS: (usize, usize) = (50_000, 8 << 20);
+pub(super) const MAX_SCRIPTS: (usize, usize) = (50_000, 4 << 20);
 
 /// Where scripts are.
 #[derive(Debug, Clone)]
