@@ -5,6 +5,7 @@
 
 pub mod address;
 mod arguments;
+mod beginning;
 pub mod commands;
 pub mod editor;
 mod finding;
@@ -15,6 +16,7 @@ pub mod settings;
 pub mod syntax;
 mod target;
 
+pub use self::beginning::{MAGICS, NoScript};
 pub use self::commands::{Availability, BuildKind, CommandSpec, IpxeRelease};
 pub use self::finding::Finding;
 pub use self::lint::{Feature, LintReport, lint, shows};

@@ -47,8 +47,13 @@ fn beginnings() {
         ("\n#!ipxe\nshell\n", Error),
         ("\u{feff}#!ipxe\n", Error),
         ("#!ipxeshell\n", Error),
+        ("#!ipxe", Error),
     ] {
         expect(Rule::NotAScript, &LintTarget::default(), text, &[(severity, 1, 1)]);
+    }
+    // Lines that end in carriage returns alone are part of the first one, which is a comment.
+    for text in ["#!ipxe\rshell\r", "#!gpxe\rshell\r#!ipxe", "#!ipxe\rshell\nshell\n"] {
+        expect(Rule::NotAScript, &LintTarget::default(), text, &[(Error, 1, 7)]);
     }
     for text in [
         "#!ipxe\n",
@@ -243,6 +248,8 @@ fn operators_and_words() {
     finds(Rule::SettingType, Warning, &["echo ^${a:hexhypen}", "set ^a:int b", "echo ^${net0/ip:IPV4}"]);
     accepts(
         Rule::SettingType,
+    finds(Rule::InvisibleCharacter, Warning, &["echo a^\recho b", "# a^\recho b\nshell", "echo a \\\r\n b^\rc\r"]);
+    accepts(Rule::InvisibleCharacter, &["echo a\r\necho b\r", "echo a\r\r\n\r\nshell", "echo a \r "]);
         &["echo ${a:${b}}", "set a:int32 1", "echo ${17:string}", "item a:b c", "echo ${{{ a }}:b}"],
     );
 }

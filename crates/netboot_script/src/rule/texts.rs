@@ -11,8 +11,10 @@ pub(super) const TEXTS: &[RuleText] = &[
         title: "`#!ipxe` is not the first line",
         why: "iPXE takes a file for a script only if its first bytes are `#!ipxe` and a space or line break. With an \
               empty line, a blank or a byte order mark before them, it reports \"Exec format error\" on UEFI. On BIOS, \
-              it takes the text for a network boot program and executes it, which usually hangs the machine.",
-        remedy: "Make `#!ipxe` the first line, and save the file as UTF-8 without a byte order mark.",
+              it takes the text for a network boot program and executes it, which usually hangs the machine. `#!gpxe`, \
+              from iPXE's earlier name, is as good. If lines end in carriage returns alone, all of them are part of \
+              the first one, which is a comment: iPXE does nothing, and reports success.",
+        remedy: "Make `#!ipxe` the first line, and save the file as UTF-8 without a byte order mark, with line feeds.",
         passing: "#!ipxe\nshell\n",
         failing: "\u{feff}#!ipxe\nshell\n",
     },
@@ -213,7 +215,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         severity: Warning,
         title: "There is a character that only looks like a blank, a quote or a hyphen",
         why: "iPXE separates words at blanks and tabs of ASCII only, and options begin with the hyphen of ASCII. Text \
-              that was copied from a web page or a word processor often has other characters that look the same.",
+              that was copied from a web page or a word processor often has other characters that look the same. A \
+              carriage return alone ends no line: what follows is part of the line before.",
         remedy: "Type the characters again.",
         passing: "#!ipxe\nset a b\necho ${a}\n",
         failing: "#!ipxe\nset a\u{a0}b\necho ${a}\n",
