@@ -16,6 +16,7 @@ pub mod settings;
 pub mod syntax;
 mod target;
 
+pub use self::arguments::is_refused;
 pub use self::beginning::{MAGICS, NoScript};
 pub use self::commands::{Availability, BuildKind, CommandSpec, IpxeRelease};
 pub use self::finding::Finding;

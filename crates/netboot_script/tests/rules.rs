@@ -136,8 +136,14 @@ fn commands_and_options() {
             "^set",
             "shell ^now",
             "choose ^a b",
+            "exit ^abc",
+            "sleep ^5s",
+            "inc i ^x",
+            "inc i ^1x${a}",
+            "cpuid --ext ^nx",
         ],
     );
+    accepts(Rule::WrongArguments, &["exit 0x10", "inc i -1", "sleep ${a}", "exit 1${a}", "sleep {{ a }}", "inc abc"]);
     accepts(Rule::WrongArguments, &["iseq {{ a }}", "exit", "set a", "isset ${a} # b", "time dhcp net0"]);
     finds(
         Rule::LateOption,
@@ -242,14 +248,26 @@ fn operators_and_words() {
         Warning,
         &["set a ^b\u{a0}c", "echo a ^\u{200b}b", "set a ^\u{201c}b\u{201d}", "dhcp ^\u{2013}timeout"],
     );
+    finds(Rule::InvisibleCharacter, Warning, &["echo a^\recho b", "# a^\recho b\nshell", "echo a \\\r\n b^\rc\r"]);
+    accepts(Rule::InvisibleCharacter, &["echo a\r\necho b\r", "echo a\r\r\n\r\nshell", "echo a \r "]);
     accepts(Rule::InvisibleCharacter, &["echo für Zürich \u{2013} eins", "# \u{a0}", "set a ä"]);
     finds(Rule::UnclosedSetting, Warning, &["echo ^${a", "set a ^${net0/ip b}", "chain ^http://a/${b/${c}"]);
     accepts(Rule::UnclosedSetting, &["echo }", "echo ${a}}", "echo $a {b}", "set a ${${b}/ip}"]);
+    finds(Rule::SettingType, Warning, &["set i 0\n:l\ninc ^i\niseq ${i} 5 || goto l"]);
+    accepts(
+        Rule::SettingType,
+        &[
+            "set i:int32 0\ninc i",
+            "inc i",
+            "set i 0\nclear i\ninc i",
+            "set i 0\ninc i:int32",
+            "set ${i} 0\ninc i",
+            "set i\ninc i",
+        ],
+    );
     finds(Rule::SettingType, Warning, &["echo ^${a:hexhypen}", "set ^a:int b", "echo ^${net0/ip:IPV4}"]);
     accepts(
         Rule::SettingType,
-    finds(Rule::InvisibleCharacter, Warning, &["echo a^\recho b", "# a^\recho b\nshell", "echo a \\\r\n b^\rc\r"]);
-    accepts(Rule::InvisibleCharacter, &["echo a\r\necho b\r", "echo a\r\r\n\r\nshell", "echo a \r "]);
         &["echo ${a:${b}}", "set a:int32 1", "echo ${17:string}", "item a:b c", "echo ${{{ a }}:b}"],
     );
 }
@@ -439,8 +457,17 @@ fn flow() {
             "{% if a %}\nexit\n{% endif %}\ndhcp",
             "chain a || goto b\ndhcp\n:b",
             "exit\n:a\ndhcp\ngoto a",
+            // What always fails leads nowhere else.
+            "exit nope || echo b\necho c",
+            "exit ${a} || echo b\necho c",
+            "exit 1 2 || echo b\necho c",
+            "exit --help || echo b\necho c",
+            "goto nowhere || echo b\necho c",
+            "set net0/ip ${a} && goto b || dhcp\nshell\n:b",
+            "item a && goto b || dhcp\nshell\n:b",
         ],
     );
+    finds(Rule::UnreachableCode, Warning, &["exit 1\n^echo c", "exit ${a}\n^echo c", "exit nope\n^echo c"]);
     finds(
         Rule::FallThrough,
         Warning,
@@ -460,7 +487,13 @@ fn flow() {
     finds(
         Rule::EndlessLoop,
         Warning,
-        &[":a\n^chain x || goto a", ":a\n^goto a", ":a\n^isset ${x} || goto a\ngoto a", ":a\n^imgfree\nboot || goto a"],
+        &[
+            ":a\n^set net0/ip ${b}\ngoto a",
+            ":a\n^chain x || goto a",
+            ":a\n^goto a",
+            ":a\n^isset ${x} || goto a\ngoto a",
+            ":a\n^imgfree\nboot || goto a",
+        ],
     );
     accepts(
         Rule::EndlessLoop,
@@ -533,6 +566,7 @@ fn failures() {
             "chain a\n:b\nexit",
             "chain a && exit ||\nshell",
             "set a b\nshell",
+            "inc a\nitem b\nsleep 1\nparam c d\nclear e\nsleep ${f}\nsleep g\nshell",
         ],
     );
 }
