@@ -596,6 +596,25 @@ fn images() {
     ] {
         accepts(Rule::InitrdArgument, &[&boot(arguments, initrd)]);
     }
+    // What another image is made of, or what starts, is no initial RAM disk.
+    for (text, place) in [
+        ("imgfetch http://a/vmlinuz.gz\nimgextract vmlinuz.gz\nkernel vmlinuz a=b\nboot", None),
+        ("imgfetch http://a/vmlinuz\nimgextract --name linux vmlinuz\nboot linux a=b", None),
+        ("imgfetch http://a/vmlinuz\nkernel vmlinuz a=b\nboot", None),
+        ("imgfetch http://a/vmlinuz\nboot vmlinuz a=b", None),
+        ("imgfetch --name vmlinuz http://a/b\nimgargs vmlinuz a=b\nimgexec vmlinuz", None),
+        ("imgfetch http://a/vmlinuz.sig\nimgverify http://a/vmlinuz vmlinuz.sig\nkernel vmlinuz a=b\nboot", None),
+        ("kernel http://a/vmlinuz a\ninitrd http://a/b\nimgfree b\nboot", None),
+        ("imgfetch http://a/b.gz\nimgextract --keep b.gz\nkernel http://a/vmlinuz a=b\nboot", Some((Note, 4, 8))),
+        ("initrd http://a/b.gz\nimgextract b.gz\nkernel http://a/vmlinuz initrd=b.gz\nboot", Some((Warning, 4, 25))),
+        ("initrd http://a/b.gz\nimgextract b.gz\nkernel http://a/vmlinuz initrd=b\nboot", None),
+        ("kernel http://a/vmlinuz initrd=i%20b\ninitrd http://a/i%20b\nboot", Some((Warning, 2, 25))),
+        ("kernel http://a/vmlinuz initrd=i-b\ninitrd http://a/i%2db\nboot", None),
+        ("kernel http://a/vmlinuz initrd=b%2\ninitrd http://a/b%2\nboot", None),
+        ("initrd http://a/b.gz\nimgextract ${c}\nkernel http://a/vmlinuz initrd=b\nboot", None),
+    ] {
+        expect(Rule::InitrdArgument, &LintTarget::default(), text, place.as_slice());
+    }
     accepts(Rule::InitrdArgument, &["kernel http://a/wimboot\ninitrd http://a/boot.wim\nboot"]);
     finds(Rule::ImagesLeft, Note, &["kernel a\n^initrd b\nboot"]);
     accepts(Rule::ImagesLeft, &["imgfree\nkernel a\ninitrd b\nboot", "chain a"]);
