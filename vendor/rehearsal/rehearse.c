@@ -12,6 +12,7 @@
  * - Time runs faster, and what only waits for a person does not wait.
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
  *
+ * - A relative address fails as in a loader as long as nothing says to which server it belongs.
  * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
  * The first field begins with the first 16 characters on standard input, which nothing that a script prints can know.
  * iPXE goes on when the byte 0xff has arrived on standard input, so what servers report meanwhile belongs to the
@@ -40,6 +41,7 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 #include <usr/imgmgmt.h>
 
 /** How many times faster than real time iPXE's clock runs */
+#include <ipxe/uri.h>
 #define REHEARSE_SPEED 8
 
 /** The same while DHCP configures a network: iPXE waits three seconds for a second server */
@@ -514,4 +516,74 @@ struct builtin_setting rehearse_platform_setting __table_entry ( BUILTIN_SETTING
 struct builtin_setting rehearse_buildarch_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
 	.setting = &buildarch_setting,
 	.fetch = rehearse_buildarch,
+};
+
+/******************************************************************************
+ *
+ * Relative addresses
+ *
+ ******************************************************************************
+ */
+
+/*
+ * As long as no server is known, iPXE looks for the scheme of a relative address at the address zero. Firmware has
+ * something there that is no scheme, so the command fails with "Operation not supported"; Linux has nothing there, and
+ * ends the program. With this in place of nothing, the command fails here as well.
+ */
+static struct uri rehearse_nowhere = {
+	.refcnt = REF_INIT ( ref_no_free ),
+	.scheme = "rehearsal",
+};
+
+/** Lets iPXE see that nothing is known, before it takes the server that DHCP or a person has named */
+static int rehearse_forget_nowhere ( void ) {
+	if ( cwuri == &rehearse_nowhere )
+		churi ( NULL );
+	return 0;
+}
+
+static int rehearse_name_nowhere ( void ) {
+	if ( cwuri == NULL )
+		churi ( &rehearse_nowhere );
+	return 0;
+}
+
+/* In front of iPXE's own, which is 01, and behind it */
+struct settings_applicator rehearse_before_tftp __table_entry ( SETTINGS_APPLICATORS, 00.rehearse ) = {
+	.apply = rehearse_forget_nowhere,
+};
+
+struct settings_applicator rehearse_after_tftp __table_entry ( SETTINGS_APPLICATORS, 02 ) = {
+	.apply = rehearse_name_nowhere,
+};
+
+extern struct builtin_setting cwuri_builtin_setting;
+extern struct builtin_setting cwduri_builtin_setting;
+
+/** Returns what a setting is without the address of nowhere */
+static int rehearse_fetch_cwuri ( struct builtin_setting *builtin, void *data, size_t len ) {
+	if ( cwuri == &rehearse_nowhere )
+		return -ENOENT;
+	return builtin->fetch ( data, len );
+}
+
+static int rehearse_cwuri ( void *data, size_t len ) {
+	return rehearse_fetch_cwuri ( &cwuri_builtin_setting, data, len );
+}
+
+static int rehearse_cwduri ( void *data, size_t len ) {
+	return rehearse_fetch_cwuri ( &cwduri_builtin_setting, data, len );
+}
+
+extern const struct setting cwuri_setting;
+extern const struct setting cwduri_setting;
+
+struct builtin_setting rehearse_cwuri_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
+	.setting = &cwuri_setting,
+	.fetch = rehearse_cwuri,
+};
+
+struct builtin_setting rehearse_cwduri_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
+	.setting = &cwduri_setting,
+	.fetch = rehearse_cwduri,
 };
