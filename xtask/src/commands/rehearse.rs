@@ -28,6 +28,7 @@ use netboot_loaders::rehearse::served::{GivenAnswer, ServedTree};
 use netboot_loaders::rehearse::{self, Rehearsal, RehearsalRequest};
 use netboot_loaders::stamp::slot::SlotSize;
 use netboot_loaders::toolchain::needs;
+use netboot_script::fetched_addresses;
 use serde_json::json;
 
 use super::boot_test::tls;
@@ -414,9 +415,8 @@ fn warnings(args: &RehearseArgs, done: &[Rehearsed]) -> Vec<Diagnostic> {
         let message = format!("the script has not taken all keys of `{}`", args.keys);
         warnings.push(Diagnostic::new(message).help("see where they should go, or leave them out"));
     }
-    // Errors have the address of a page of iPXE's.
-    let mut steps = done.iter().flat_map(|it| &it.way.steps).filter(|step| !step.text.starts_with("failed: "));
-    if args.tls_certificate.is_none() && steps.any(|step| step.text.contains("https://")) {
+    let mut fetched = done.iter().flat_map(|it| &it.way.steps).flat_map(|step| fetched_addresses(&step.text));
+    if args.tls_certificate.is_none() && fetched.any(|address| address.starts_with("https://")) {
         let message = "web servers have no certificate, so none answers at https addresses";
         warnings.push(Diagnostic::new(message).help("name one with `--tls-certificate` and its key with `--tls-key`"));
     }
