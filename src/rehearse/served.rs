@@ -1,12 +1,14 @@
 //! What servers provide in a rehearsal: the tree, stand-ins for what boot entries boot, and what a person gives.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-
 use netboot_script::{ParsedScript, Templates, shows};
+
+use super::event::STAND_IN;
 use super::fault::RehearsalFault;
 use super::rehearsal::Rehearsal;
 use crate::base::fs;
@@ -95,13 +97,14 @@ pub struct ServedTree {
 
 impl ServedTree {
     /// Returns the files of the tree of `plan`. Scripts and configurations are the tree's own; a loader is a stand-in,
-    /// since no rehearsal starts another loader.
+    /// since no rehearsal starts another loader. Of the loaders of named sites, which can be thousands, servers have those
+    /// in `own`.
     #[must_use]
-    pub fn new(plan: &Plan, entries: Vec<BootEntry>) -> Self {
+    pub fn new(plan: &Plan, own: &BTreeSet<&Utf8Path>, entries: Vec<BootEntry>) -> Self {
         let content = |path: &Utf8Path, source: &ContentSource<'_>| match source {
             ContentSource::Other(Other::Text(text)) => Some(text.as_slice().into()),
             ContentSource::OfSet(file) if file.script().is_some() => file.script().map(|text| text.into_bytes().into()),
-            _ if source.site().is_some_and(|site| site.name.is_some()) => None,
+            _ if source.site().is_some_and(|site| site.name.is_some()) && !own.contains(path) => None,
             _ => Some(stand_in(path.as_str())),
         };
         let files = plan.files().filter_map(|file| Some((file.path.clone(), content(&file.path, &file.origin)?)));
@@ -120,7 +123,7 @@ impl ServedTree {
 }
 
 fn stand_in(name: &str) -> Arc<[u8]> {
-    format!("stand-in for {name}\n").into_bytes().into()
+    format!("{STAND_IN}{name}\n").into_bytes().into()
 }
 
 /// What the web servers of a rehearsal have.
