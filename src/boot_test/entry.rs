@@ -23,7 +23,9 @@ pub struct TestedEntry {
     pub platform: Platform,
     /// Path and content of its script in the tree.
     pub script: (String, Arc<[u8]>),
-    /// Files that a machine fetches, or why nothing can stand in for them.
+    /// Files that a machine fetches, as far as they are known.
+    pub fetched: Option<Files>,
+    /// The same, or why a test cannot have stand-ins for them.
     pub files: Result<Files, String>,
     /// URL and content of the script that names the current image set of a mirror.
     pub version: Option<(String, String)>,
@@ -53,7 +55,7 @@ impl TestedEntry {
         let name = entry.name.clone();
         // What iPXE itself expands is the same for all machines of a platform.
         let expand = |text: &mut String| *text = text.replace("${buildarch}", platform.arch().buildarch());
-        let files = entry.files(platform, VERSION).map(|mut files| {
+        let fetched = entry.files(platform, VERSION).map(|mut files| {
             expand(&mut files.kernel);
             files.initrds.iter_mut().chain([&mut files.arguments]).for_each(expand);
             files
@@ -62,7 +64,7 @@ impl TestedEntry {
             let mut addresses = files.initrds.iter().chain([&files.kernel]);
             addresses.find(|address| address.contains("${")).cloned()
         };
-        let files = match files {
+        let files = match fetched.clone() {
             None => Err(format!("what `{name}` boots is decided by another server")),
             Some(files) if files.initrds.is_empty() => {
                 Err(format!("`{name}` has no initial RAM disk, from which a machine could tell that it got there"))
@@ -76,7 +78,7 @@ impl TestedEntry {
             expand(&mut url);
             (url, version_script(product.as_str(), VERSION))
         });
-        Self { name, platform, script: (entry.file(), script), files, version }
+        Self { name, platform, script: (entry.file(), script), fetched, files, version }
     }
 
     /// Returns the URL of its script in `network`.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_script::MAGICS;
 
 use crate::base::diagnostic::Diagnostic;
 use crate::base::fs;
@@ -153,7 +154,7 @@ pub fn skipped(tree: &CheckedTree) -> Option<Diagnostic> {
 
 /// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.
 fn script_in(content: &[u8], size: SlotSize, slot: &Sha256Digest) -> Option<String> {
-    let starts = memchr::memmem::find_iter(content, b"#!ipxe");
+    let starts = MAGICS.iter().flat_map(|magic| memchr::memmem::find_iter(content, magic));
     let mut slots = starts.filter_map(|start| content.get(start..start + size.bytes()));
     let found = slots.find(|bytes| Sha256Digest::of(bytes) == *slot)?;
     Some(format!("{}\n", String::from_utf8_lossy(found).trim_end_matches('\n')))
@@ -169,6 +170,8 @@ mod tests {
         let slot = Slot::fill(b"#!ipxe\nshell\n", SlotSize::DEFAULT).unwrap();
         let loader = [b"MZ #!ipxe of something else".as_slice(), slot.bytes(), b"rest"].concat();
         assert_eq!(script_in(&loader, slot.size(), &slot.digest()).unwrap(), "#!ipxe\nshell\n");
+        let older = Slot::fill(b"#!gpxe\nshell\n", SlotSize::DEFAULT).unwrap();
+        assert_eq!(script_in(older.bytes(), older.size(), &older.digest()).unwrap(), "#!gpxe\nshell\n");
         assert_eq!(script_in(&loader, slot.size(), &Sha256Digest::of(b"another")), None);
     }
 }

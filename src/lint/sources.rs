@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_script::ScriptPlatform;
 use netboot_script::syntax::count_words;
+use netboot_script::{MAGICS, ScriptPlatform};
 
 use super::contents::{LintBuild, platform_of};
 use super::request::{Error, LintPlace, LintRequest, MAX_WORDS};
@@ -101,7 +101,7 @@ fn read_head(path: &Utf8Path, head: &mut Vec<u8>) -> Result<(), fs::Error> {
 
 /// Decodes a script, whose comments can be in another encoding than UTF-8.
 fn text(name: &str, content: Vec<u8>) -> Result<String, Error> {
-    let begins = content.starts_with(b"#!ipxe") || content.starts_with(b"#!gpxe");
+    let begins = MAGICS.iter().any(|magic| content.starts_with(magic.as_bytes()));
     // Text in UTF-16 and programs have such bytes from the start; a script may have lost one on its way.
     if !begins && content.iter().take(HEAD).any(|byte| *byte == 0) {
         return Err(Error::Binary { name: name.to_owned(), found: file_kind::describe(&content) });
@@ -205,7 +205,7 @@ fn is_script(path: &Utf8Path) -> Result<bool, fs::Error> {
 fn begins(head: &str, template: bool) -> bool {
     let mut rest = head.trim_start_matches('\u{feff}');
     loop {
-        if rest.starts_with("#!ipxe") || rest.starts_with("#!gpxe") {
+        if MAGICS.iter().any(|magic| rest.starts_with(magic)) {
             return true;
         }
         let part =

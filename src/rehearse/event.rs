@@ -9,6 +9,9 @@ const FIELD: char = '\x1f';
 /// Maximum length of a report in bytes: the longest line of a script in the largest slot, expanded. The rest is dropped.
 const LONGEST: usize = 128 << 10;
 
+/// Beginning of the content of a stand-in, before the name of what it stands in for.
+pub const STAND_IN: &str = "stand-in for ";
+
 /// An image that iPXE has fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedImage {
@@ -18,6 +21,8 @@ pub struct FetchedImage {
     pub size: u64,
     /// The command line.
     pub command_line: String,
+    /// What it stands in for, if servers have sent a stand-in.
+    pub stand_in: Option<String>,
 }
 
 /// A report of iPXE.
@@ -51,10 +56,11 @@ impl ProgramEvent {
         let kind = fields.next()?;
         let fields: Vec<&str> = fields.collect();
         let image = || match fields[..] {
-            [name, size, command_line] => Some(FetchedImage {
+            [name, size, command_line, content] => Some(FetchedImage {
                 name: name.to_owned(),
                 size: size.parse().ok()?,
                 command_line: command_line.to_owned(),
+                stand_in: content.strip_prefix(STAND_IN).map(str::to_owned),
             }),
             _ => None,
         };
@@ -142,14 +148,16 @@ mod tests {
     use super::*;
 
     const OUTPUT: &[u8] = b"iPXE\r\n\x1ecommand\x1fdhcp\nConfiguring\x1b[0m... ok\r\n\x1eresult\x1f0\x1f\n\
-        \x1ekey\x1f13\n\x1eimage\x1fa.img\x1f9\x1f\n\x1eboot\x1fvmlinuz\x1f5000000\x1fa=b c\n";
+        \x1ekey\x1f13\n\x1eimage\x1fa.img\x1f9\x1f\x1f\n\
+        \x1eboot\x1fvmlinuz\x1f5000000\x1fa=b c\x1fstand-in for x/vmlinuz\n";
 
     #[test]
     fn reports_stand_between_what_people_read() {
-        let image = |name: &str, size, command_line: &str| FetchedImage {
+        let image = |name: &str, size, command_line: &str, stand_in: Option<&str>| FetchedImage {
             name: name.into(),
             size,
             command_line: command_line.into(),
+            stand_in: stand_in.map(str::to_owned),
         };
         assert_eq!(
             OutputParser::new(String::new()).feed(OUTPUT),
@@ -159,8 +167,8 @@ mod tests {
                 OutputPart::Text("Configuring... ok\n".into()),
                 OutputPart::Event(ProgramEvent::Result { success: true, text: String::new() }),
                 OutputPart::Event(ProgramEvent::Key(13)),
-                OutputPart::Event(ProgramEvent::Image(image("a.img", 9, ""))),
-                OutputPart::Event(ProgramEvent::Boot(image("vmlinuz", 5_000_000, "a=b c"))),
+                OutputPart::Event(ProgramEvent::Image(image("a.img", 9, "", None))),
+                OutputPart::Event(ProgramEvent::Boot(image("vmlinuz", 5_000_000, "a=b c", Some("x/vmlinuz")))),
             ]
         );
     }
@@ -168,7 +176,7 @@ mod tests {
     #[test]
     fn what_a_script_prints_is_no_report() {
         let mut parser = OutputParser::new("0123456789abcdef".into());
-        let forged = b"\x1eboot\x1fevil\x1f1\x1f\n\x1e0123456789abcdefkey\x1f13\n";
+        let forged = b"\x1eboot\x1fevil\x1f1\x1f\x1f\n\x1e0123456789abcdefkey\x1f13\n";
         let text = OutputPart::Text("bootevil1\n".into());
         assert_eq!(parser.feed(forged), [text, OutputPart::Event(ProgramEvent::Key(13))]);
     }
@@ -176,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_no_report_is_dropped_and_a_long_one_is_cut() {
         let mut parser = OutputParser::new(String::new());
-        for none in ["", "boot", "boot\x1fa\x1fx\x1f", "result\x1f0", "key\x1f256", "command", "other\x1f1"] {
+        for none in ["", "boot", "boot\x1fa\x1fx\x1f\x1f", "result\x1f0", "key\x1f256", "command", "other\x1f1"] {
             assert_eq!(parser.feed(format!("\x1e{none}\n").as_bytes()), [], "{none}");
         }
         let long = format!("\x1ecommand\x1f{}\n", "a".repeat(2 * LONGEST));

@@ -8,6 +8,7 @@
 pub mod event;
 pub mod fault;
 pub mod keys;
+mod open_command;
 pub mod program;
 pub mod rehearsal;
 pub mod report;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
+
 use crate::boot_test::network::TestNetwork;
 use crate::config::network::Mac;
 use crate::config::sites::Site;
@@ -16,6 +18,8 @@ pub struct Rehearsal<'s> {
     pub site: &'s Site,
     /// The loader.
     pub loader: Loader,
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
     /// The script.
     pub script: Arc<[u8]>,
     /// The MAC address of the machine.

@@ -90,13 +90,14 @@ pub(super) fn run(
     let early = await_dnsmasq(&servers, progress)?;
     let offset = sink.elapsed();
     let (running, input, output) = start(&program, rehearsal, request)?;
+    let way = WayBuilder::of(rehearsal.path.to_string());
     let supervisor = Supervisor {
         input,
         servers,
         sink,
         offset,
         running,
-        way: WayBuilder::default(),
+        way,
         console: String::new(),
         log: early,
         processor: Duration::ZERO,

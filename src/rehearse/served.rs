@@ -1,11 +1,14 @@
 //! What servers provide in a rehearsal: the tree, stand-ins for what boot entries boot, and what a person gives.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_script::{ParsedScript, Templates, shows};
 
+use super::event::STAND_IN;
 use super::fault::RehearsalFault;
 use super::rehearsal::Rehearsal;
 use crate::base::fs;
@@ -94,13 +97,14 @@ pub struct ServedTree {
 
 impl ServedTree {
     /// Returns the files of the tree of `plan`. Scripts and configurations are the tree's own; a loader is a stand-in,
-    /// since no rehearsal starts another loader.
+    /// since no rehearsal starts another loader. Of the loaders of named sites, which can be thousands, servers have those
+    /// in `own`.
     #[must_use]
-    pub fn new(plan: &Plan, entries: Vec<BootEntry>) -> Self {
+    pub fn new(plan: &Plan, own: &BTreeSet<&Utf8Path>, entries: Vec<BootEntry>) -> Self {
         let content = |path: &Utf8Path, source: &ContentSource<'_>| match source {
             ContentSource::Other(Other::Text(text)) => Some(text.as_slice().into()),
             ContentSource::OfSet(file) if file.script().is_some() => file.script().map(|text| text.into_bytes().into()),
-            _ if source.site().is_some_and(|site| site.name.is_some()) => None,
+            _ if source.site().is_some_and(|site| site.name.is_some()) && !own.contains(path) => None,
             _ => Some(stand_in(path.as_str())),
         };
         let files = plan.files().filter_map(|file| Some((file.path.clone(), content(&file.path, &file.origin)?)));
@@ -119,7 +123,7 @@ impl ServedTree {
 }
 
 fn stand_in(name: &str) -> Arc<[u8]> {
-    format!("stand-in for {name}\n").into_bytes().into()
+    format!("{STAND_IN}{name}\n").into_bytes().into()
 }
 
 /// What the web servers of a rehearsal have.
@@ -156,9 +160,8 @@ impl ServedPages {
             filler.add_given(answer);
         }
         // Whatever the script asks for, a server is there to say that it does not have it.
-        filler
-            .urls
-            .extend(addresses_in(&String::from_utf8_lossy(&rehearsal.script)).map(|url| located(url, network).1));
+        let spelt_out = addresses_in(&String::from_utf8_lossy(&rehearsal.script));
+        filler.urls.extend(spelt_out.iter().map(|url| located(url, network).1));
         let Filler { mut pages, urls, .. } = filler;
         if let Some(manner) = fault.and_then(RehearsalFault::manner) {
             pages.set_manner(None, manner);
@@ -171,13 +174,17 @@ impl ServedPages {
     }
 }
 
-/// Returns the addresses of web servers that `script` spells out.
-fn addresses_in(script: &str) -> impl Iterator<Item = &str> {
-    let words = script.split(|c: char| c.is_whitespace() || c == '"' || c == '\'');
-    words.filter_map(|word| {
-        let start = ["http://", "https://"].into_iter().filter_map(|scheme| word.find(scheme)).min()?;
-        Some(word[start..].split("${").next().unwrap_or_default())
-    })
+/// Returns the addresses of web servers that `script` spells out, but for those that it only shows.
+fn addresses_in(script: &str) -> Vec<String> {
+    let script = ParsedScript::parse(script, Templates::None);
+    let commands = script.commands().filter(|(_, command)| !command.name().is_some_and(shows));
+    let words = commands.flat_map(|(_, command)| &command.words);
+    let pieces = words.flat_map(|word| word.text.split(['"', '\'']));
+    let addresses = pieces.filter_map(|piece| {
+        let start = ["http://", "https://"].into_iter().filter_map(|scheme| piece.find(scheme)).min()?;
+        Some(piece[start..].split("${").next().unwrap_or_default().to_owned())
+    });
+    addresses.collect()
 }
 
 /// Fills the pages of the web servers.
@@ -210,8 +217,9 @@ impl Filler<'_> {
     }
 
     fn add_entry(&mut self, entry: &TestedEntry) {
-        let Ok(files) = &entry.files else { return };
-        files.initrds.iter().chain([&files.kernel]).for_each(|url| self.put_stand_in(url));
+        // No server knows beforehand what only a machine can complete.
+        let files = entry.fetched.iter().flat_map(|files| files.initrds.iter().chain([&files.kernel]));
+        files.filter(|url| !url.contains("${")).for_each(|url| self.put_stand_in(url));
         if let Some((url, script)) = &entry.version {
             self.put(url, script.clone().into_bytes().into());
         }
@@ -240,8 +248,9 @@ mod tests {
 
     #[test]
     fn a_script_spells_out_addresses() {
-        let script = "#!ipxe\nset url http://192.0.2.10/a\nchain --autofree https://b:8443/${x}?c || goto http\n";
-        assert_eq!(addresses_in(script).collect::<Vec<_>>(), ["http://192.0.2.10/a", "https://b:8443/"]);
+        let script = "#!ipxe\n# https://a/\nset url http://192.0.2.10/a\nchain --autofree https://b:8443/${x}?c || goto http\n\
+            echo see https://ipxe.org/err # http://c/\n";
+        assert_eq!(addresses_in(script), ["http://192.0.2.10/a", "https://b:8443/"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use similar::TextDiff;
 
 use super::event::{FetchedImage, ProgramEvent};
 use super::keys;
+use super::open_command::OpenCommand;
 use crate::base::plural::count;
 use crate::base::secrets;
 use crate::boot_test::boot_event::{BootEvent, SinkMessage, TimedEvent};
@@ -26,40 +27,22 @@ const TIMED_OUT: &str = "Connection timed out";
 const CANCELED: &str = "Operation canceled";
 /// End of the line that iPXE prints in place of a command that it does not have.
 const NOT_FOUND: &str = ": command not found";
+/// Line that iPXE prints if a command has no image to execute. The command succeeds all the same.
+const NOTHING_SELECTED: &str = "No image selected";
 /// Maximum number of levels that steps are indented by.
 const MAX_INDENTATION: usize = 12;
 /// Maximum number of characters of a step.
 const WIDTH: usize = 16 << 10;
 /// Maximum size of all steps in bytes; a script that goes on is ended.
 const MAX_SIZE: usize = 1 << 20;
-/// Commands that are steps only if they fail: they lead nowhere.
-const QUIET: [&str; 9] = ["clear", "ifclose", "iflinkwait", "imgargs", "imgfree", "inc", "iseq", "isset", "set"];
-/// Those of them whose failure is an answer.
-const CONDITIONS: [&str; 2] = ["iseq", "isset"];
-/// Commands that may fetch a file.
-const FETCHING: [&str; 8] = ["chain", "imgfetch", "imgselect", "imgverify", "initrd", "kernel", "module", "shim"];
-/// Other commands that ask servers.
-const ASKING: [&str; 12] = [
-    "autoboot",
-    "boot",
-    "dhcp",
-    "ifconf",
-    "ifopen",
-    "imgexec",
-    "imgextract",
-    "imgtrust",
-    "nslookup",
-    "ntp",
-    "ping",
-    "sanhook",
-];
-
 /// Where a way ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RehearsalEnd {
     /// The loader boots an image with this name.
     Boots(String),
+    /// The loader boots itself, and the way begins anew.
+    LoadsItself,
     /// The loader starts a disk, by this command.
     Disk(String),
     /// The script ends, and the loader returns to the firmware.
@@ -99,6 +82,7 @@ impl fmt::Display for RehearsalEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Boots(name) => write!(f, "boots {}", single_line(name)),
+            Self::LoadsItself => f.write_str("loads itself again"),
             Self::Disk(command) => write!(f, "starts a disk: {}", single_line(command)),
             Self::Returns => f.write_str("returns to the firmware"),
             Self::Fails => f.write_str("fails, and returns to the firmware"),
@@ -199,33 +183,17 @@ struct Circle {
     times: usize,
 }
 
-/// A command in progress.
-struct OpenCommand {
-    words: Vec<String>,
-    /// Whether a server has had something to say about it.
-    is_served: bool,
-}
-
-impl OpenCommand {
-    fn name(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
-    }
-
-    /// Returns the command as a line. Expanded settings can be empty, and a recorded line has no blanks at its end.
-    fn line(&self) -> String {
-        self.words.join(" ").trim_end().to_owned()
-    }
-}
-
 /// Makes a way of what happens.
 #[derive(Default)]
 pub struct WayBuilder {
+    /// Path of the loader in the tree.
+    loader: String,
     steps: Vec<WayStep>,
     /// Commands in progress.
     open: Vec<OpenCommand>,
     /// Number of commands so far.
     commands: usize,
-    /// Whether the last one was an `exit` of the script that the loader has embedded.
+    /// Whether the last one was an `exit` by which the script that the loader has embedded has ended.
     exits: bool,
     /// The condition that has failed last, and the error; nothing if another command has followed.
     unmet: Option<(String, String)>,
@@ -246,18 +214,24 @@ pub struct WayBuilder {
 }
 
 impl WayBuilder {
+    /// Begins the way of a loader with this path in the tree.
+    #[must_use]
+    pub fn of(loader: String) -> Self {
+        Self { loader, ..Self::default() }
+    }
+
     /// Returns the way that ends here.
     #[must_use]
     pub fn end(mut self, at: Duration, end: RehearsalEnd) -> Way {
         self.settle(at);
         if let Some((line, text)) = self.unmet.take().filter(|_| end == RehearsalEnd::Fails) {
-            self.push(at, self.open.len(), &line);
-            self.push(at, self.open.len() + 1, &format!("failed: {text}"));
+            self.push(at, self.depth(), &line);
+            self.push(at, self.depth() + 1, &format!("failed: {text}"));
         }
         Way { steps: self.steps, end }
     }
 
-    /// Returns whether the last command was `exit`: then a script that fails does so on purpose, as `exit 1` is how it
+    /// Returns whether the script has ended by `exit`: then a script that fails does so on purpose, as `exit 1` is how it
     /// lets the firmware go on.
     #[must_use]
     pub fn exits(&self) -> bool {
@@ -267,19 +241,14 @@ impl WayBuilder {
     /// Returns whether a server may have something to say about the innermost command.
     #[must_use]
     pub fn asks_servers(&self) -> bool {
-        let name = self.open.last().map_or("", OpenCommand::name);
-        FETCHING.contains(&name) || ASKING.contains(&name)
+        self.open.last().is_some_and(OpenCommand::asks_servers)
     }
 
     /// Returns whether the innermost command may have asked a TFTP server, which reports that late, and none has reported
     /// anything.
     #[must_use]
     pub fn awaits_tftp(&self) -> bool {
-        let Some(command) = self.open.last().filter(|command| !command.is_served) else { return false };
-        let mut words = command.words.iter().skip(1);
-        // A relative address belongs to the server of the script.
-        let may_ask = words.clone().any(|word| word.starts_with("tftp:")) || !words.any(|word| word.contains("://"));
-        may_ask && command.words.len() > 1 && FETCHING.contains(&command.name())
+        self.open.last().is_some_and(OpenCommand::awaits_tftp)
     }
 
     /// Adds what iPXE reports. Returns the end of the way if that is it.
@@ -295,19 +264,20 @@ impl WayBuilder {
             ProgramEvent::Forever => return Some(RehearsalEnd::Waits(self.innermost())),
             ProgramEvent::Image(image) => self.images.push(image),
             ProgramEvent::Boot(kernel) => {
-                let depth = self.open.len();
+                let depth = self.depth();
                 self.push(at, depth, &format!("kernel {}", described(&kernel)));
                 for image in std::mem::take(&mut self.images) {
                     self.push(at, depth, &format!("initrd {}", described(&image)));
                 }
-                return Some(RehearsalEnd::Boots(kernel.name));
+                let is_itself = kernel.stand_in.as_ref() == Some(&self.loader);
+                return Some(if is_itself { RehearsalEnd::LoadsItself } else { RehearsalEnd::Boots(kernel.name) });
             }
             ProgramEvent::Waiting | ProgramEvent::Key(_) => {}
         }
         None
     }
 
-    /// Adds what iPXE prints, if it is the only report of a command: that there is no such command.
+    /// Adds what iPXE prints, if it is the only report: that there is no such command, or nothing to execute.
     pub fn add_printed(&mut self, at: Duration, text: &str) {
         for piece in text.split_inclusive('\n') {
             if self.printed.len() + piece.len() <= WIDTH {
@@ -315,10 +285,12 @@ impl WayBuilder {
             }
             if piece.ends_with('\n') {
                 let line = std::mem::take(&mut self.printed);
-                let name = line.trim_end().strip_suffix(NOT_FOUND);
-                if name.is_some_and(|name| !name.is_empty() && !name.contains(' ')) {
+                let line = line.trim_end();
+                let name = line.strip_suffix(NOT_FOUND);
+                let has_nothing = || line == NOTHING_SELECTED && self.open.last().is_some_and(OpenCommand::executes);
+                if name.is_some_and(|name| !name.is_empty() && !name.contains(' ')) || has_nothing() {
                     self.settle(at);
-                    self.push(at, self.open.len(), line.trim_end());
+                    self.push(at, self.depth(), line);
                 }
             }
         }
@@ -355,31 +327,39 @@ impl WayBuilder {
         if let Some(command) = self.open.last_mut() {
             command.is_served = true;
         }
-        self.push(at, self.open.len(), text);
+        self.push(at, self.depth(), text);
+    }
+
+    /// Returns the number of steps that the next step is within.
+    fn depth(&self) -> usize {
+        self.open.iter().filter(|command| command.is_shown()).count()
     }
 
     fn begin(&mut self, at: Duration, words: Vec<String>) -> Option<RehearsalEnd> {
-        let command = OpenCommand { words, is_served: false };
-        let (depth, line, name) = (self.open.len(), command.line(), command.name().to_owned());
-        if QUIET.contains(&name.as_str()) {
-            self.trail(depth, &line);
-        } else {
+        let command = OpenCommand::new(words);
+        let (depth, line, name) = (self.depth(), command.line(), command.name().to_owned());
+        if command.is_shown() {
             self.push(at, depth, &line);
+        } else {
+            self.trail(depth, &line);
         }
-        self.commands += 1;
-        self.exits = name == "exit" && depth == 0;
+        self.commands += usize::from(command.is_counted());
+        self.exits = false;
         self.unmet = None;
+        let is_refused = command.is_refused();
         self.open.push(command);
         if matches!(name.as_str(), "goto" | "chain") && self.circle(&line) > MAX_CIRCLES {
             return Some(RehearsalEnd::Circles(line));
         }
         match name.as_str() {
+            _ if self.commands >= MAX_COMMANDS => Some(RehearsalEnd::TooManyCommands),
+            _ if self.size > MAX_SIZE => Some(RehearsalEnd::TooLarge),
+            // What iPXE refuses leads nowhere; it says so itself.
+            _ if is_refused => None,
             "shell" => Some(RehearsalEnd::Shell),
             "reboot" => Some(RehearsalEnd::Restarts),
             "poweroff" => Some(RehearsalEnd::PowersOff),
             "sanboot" => Some(RehearsalEnd::Disk(line)),
-            _ if self.commands >= MAX_COMMANDS => Some(RehearsalEnd::TooManyCommands),
-            _ if self.size > MAX_SIZE => Some(RehearsalEnd::TooLarge),
             _ => None,
         }
     }
@@ -403,15 +383,16 @@ impl WayBuilder {
 
     fn finish(&mut self, at: Duration, success: bool, text: &str) {
         let Some(command) = self.open.pop() else { return };
-        let (depth, name) = (self.open.len(), command.name());
-        if !success && CONDITIONS.contains(&name) {
+        let (depth, name) = (self.depth(), command.name());
+        self.exits |= success && name == "exit" && depth == 0;
+        if !success && command.is_condition() {
             self.unmet = Some((command.line(), text.to_owned()));
         } else if !success && name == "prompt" && text.starts_with(TIMED_OUT) {
             self.push(at, depth + 1, "no key was pressed");
         } else if !success && name == "prompt" && text.starts_with(CANCELED) {
             self.push(at, depth + 1, "another key was pressed");
-        } else if !success && name != "exit" {
-            if QUIET.contains(&name) {
+        } else if !success {
+            if !command.is_shown() {
                 self.push(at, depth, &command.line());
             }
             self.push(at, depth + 1, &format!("failed: {text}"));
@@ -431,7 +412,7 @@ impl WayBuilder {
 
     /// Adds what was complete before the next event.
     fn settle(&mut self, at: Duration) {
-        let depth = self.open.len();
+        let depth = self.depth();
         if let Some((at, text)) = self.lease.take() {
             self.push(at, depth, &text);
         }
@@ -460,7 +441,7 @@ impl WayBuilder {
 }
 
 fn described(image: &FetchedImage) -> String {
-    let FetchedImage { name, size, command_line } = image;
+    let FetchedImage { name, size, command_line, .. } = image;
     format!("{name}, {size} bytes: {command_line}").trim_end_matches([':', ' ']).to_owned()
 }
 
@@ -524,6 +505,7 @@ mod tests {
             name: name.into(),
             size: 9,
             command_line: command_line.into(),
+            stand_in: None,
         };
         builder.add(at, ProgramEvent::Image(image("a.img", "")));
         let end = builder.add(at, ProgramEvent::Boot(image("vmlinuz", "a=b"))).unwrap();
@@ -615,6 +597,14 @@ boots vmlinuz
         let record = |builder: WayBuilder, end| builder.end(Duration::ZERO, end).record();
         let wanted = "imgfree x\n  failed: why\nisset x\n  failed: why\nfails, and returns to the firmware\n";
         assert_eq!(record(builder, RehearsalEnd::Fails), wanted);
+        // A command that nobody has thought of is one of them, and indents nothing.
+        let mut builder = WayBuilder::default();
+        for event in [command("item a A"), result("", true), command("time dhcp"), command("dhcp"), result("", true)] {
+            builder.add(Duration::ZERO, event);
+        }
+        builder.add(Duration::ZERO, result("why", false));
+        let wanted = "dhcp\ntime dhcp\n  failed: why\nfails, and returns to the firmware\n";
+        assert_eq!(record(builder, RehearsalEnd::Fails), wanted);
         let mut builder = WayBuilder::default();
         builder.add(Duration::ZERO, command("iseq b c"));
         builder.add(Duration::ZERO, result("why", false));
@@ -641,11 +631,42 @@ boots vmlinuz
     fn an_exit_with_a_number_is_no_failure() {
         let mut builder = WayBuilder::default();
         builder.add(Duration::ZERO, command("exit 1"));
-        builder.add(Duration::ZERO, result("Error 0x00000001 (https://ipxe.org/00000001)", false));
+        builder.add(Duration::ZERO, result("", true));
         assert!(builder.exits());
         assert_eq!(builder.steps.len(), 1);
         builder.add(Duration::ZERO, command("dhcp"));
         assert!(!builder.exits());
+        builder.add(Duration::ZERO, command("exit"));
+        builder.add(Duration::ZERO, result("", true));
+        builder.add(Duration::ZERO, result("", true));
+        assert!(!builder.exits(), "another script has ended");
+    }
+
+    #[test]
+    fn an_exit_without_a_number_fails() {
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("exit nope"));
+        builder.add(Duration::ZERO, result("Invalid argument", false));
+        assert!(!builder.exits());
+        assert_eq!(builder.steps[1].text, "failed: Invalid argument");
+    }
+
+    #[test]
+    fn a_loader_that_loads_itself_boots_nothing() {
+        let end = |stand_in: Option<&str>| {
+            let image = FetchedImage {
+                name: "ipxe.efi".into(),
+                size: 9,
+                command_line: String::new(),
+                stand_in: stand_in.map(str::to_owned),
+            };
+            WayBuilder::of("ipxe.efi".into()).add(Duration::ZERO, ProgramEvent::Boot(image)).unwrap()
+        };
+        assert_eq!(end(Some("ipxe.efi")), RehearsalEnd::LoadsItself);
+        assert!(!RehearsalEnd::LoadsItself.is_good());
+        for other in [None, Some("undionly.kpxe"), Some("sites/a/ipxe.efi")] {
+            assert_eq!(end(other), RehearsalEnd::Boots("ipxe.efi".into()));
+        }
     }
 
     #[test]
@@ -674,6 +695,18 @@ boots vmlinuz
     }
 
     #[test]
+    fn a_command_that_has_nothing_to_execute_says_so() {
+        let mut builder = WayBuilder::default();
+        builder.add(Duration::ZERO, command("boot"));
+        builder.add_printed(Duration::ZERO, "No image selected\n");
+        builder.add(Duration::ZERO, result("", true));
+        builder.add(Duration::ZERO, command("echo No image selected"));
+        builder.add_printed(Duration::ZERO, "No image selected\n");
+        let record = "boot\n  No image selected\necho No image selected\nreturns to the firmware\n";
+        assert_eq!(builder.end(Duration::ZERO, RehearsalEnd::Returns).record(), record);
+    }
+
+    #[test]
     fn a_way_is_as_recorded_after_empty_words() {
         let mut builder = WayBuilder::default();
         let end = (0..).find_map(|_| builder.add(Duration::ZERO, command("chain "))).unwrap();
@@ -691,6 +724,9 @@ boots vmlinuz
         ] {
             let found = WayBuilder::default().add(Duration::ZERO, command(line)).unwrap();
             assert_eq!((found.is_good(), found), (is_good, end));
+        }
+        for line in ["shell x", "reboot --cold", "poweroff now", "sanboot --no-descibe", "sanboot --help"] {
+            assert_eq!(WayBuilder::default().add(Duration::ZERO, command(line)), None);
         }
     }
 }

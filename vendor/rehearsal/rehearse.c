@@ -2,15 +2,17 @@
  * iPXE for Linux, as a rehearsal of what a loader does.
  *
  * This object is linked only into the program that `rehearse` runs; no loader has it. It changes nothing in iPXE's
- * source: everything below is an entry in one of iPXE's own tables, in front of iPXE's own entries.
+ * source: everything below is an entry in one of iPXE's own tables, in front of iPXE's own entries, or takes the place of
+ * one when iPXE starts.
  *
  * - It accepts any image but a damaged script as a kernel or an initrd, and reports what would be booted, where a loader
  *   would start it.
- * - It reports the commands that decide about the way of a script, and their results.
+ * - It reports all commands and their results, and commands that lead somewhere even where the loader has none of them.
  * - It answers prompts and menus with the keys on standard input, as late as a person would, and no key reaches anything
  *   else.
  * - Time runs faster, and what only waits for a person does not wait.
  * - Scripts see the platform and the architecture of the loader that is rehearsed.
+ * - A relative address fails as in a loader as long as nothing says to which server it belongs.
  *
  * A report is a line on standard output between the characters RS (0x1e) and LF; its fields are separated by US (0x1f).
  * The first field begins with the first 16 characters on standard input, which nothing that a script prints can know.
@@ -24,6 +26,7 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 #define ERRFILE_rehearse ( ERRFILE_OTHER | 0x00ff0000 )
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +36,12 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 #include <ipxe/init.h>
 #include <ipxe/linux_api.h>
 #include <ipxe/netdevice.h>
+#include <ipxe/parseopt.h>
 #include <ipxe/process.h>
 #include <ipxe/settings.h>
+#include <ipxe/shell.h>
 #include <ipxe/timer.h>
+#include <ipxe/uri.h>
 #include <ipxe/vsprintf.h>
 #include <usr/imgmgmt.h>
 
@@ -163,8 +169,7 @@ static void rehearse_end ( void ) {
  */
 
 /** Returns whether a file would be a script but for what stands before or within its first line */
-static int rehearse_is_damaged_script ( struct image *image ) {
-	static const char magic[] = "#!ipxe";
+static int rehearse_is_damaged_script ( struct image *image, const char *magic ) {
 	const unsigned char *data = image->data;
 	size_t i;
 	unsigned int matched = 0;
@@ -182,19 +187,37 @@ static int rehearse_is_damaged_script ( struct image *image ) {
 
 static int rehearse_probe ( struct image *image ) {
 	/* In UEFI, that is nothing. In BIOS, whatever is nothing else is a network boot program. */
-	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) == 0 ) && rehearse_is_damaged_script ( image ) )
+	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) == 0 ) &&
+	     ( rehearse_is_damaged_script ( image, "#!ipxe" ) || rehearse_is_damaged_script ( image, "#!gpxe" ) ) )
 		return -ENOEXEC;
 	return 0;
 }
 
+/** Copies the text that stands in for a file of the tree; any other content leaves `text` empty */
+static void rehearse_stand_in ( struct image *image, char *text, size_t len ) {
+	static const char start[] = "stand-in for ";
+	size_t i;
+
+	*text = '\0';
+	if ( ( image->len >= len ) || ( image->len < sizeof ( start ) ) ||
+	     ( memcmp ( image->data, start, ( sizeof ( start ) - 1 ) ) != 0 ) )
+		return;
+	memcpy ( text, image->data, image->len );
+	for ( i = 0 ; ( i < image->len ) && ( text[i] != '\n' ) ; i++ ) {}
+	text[i] = '\0';
+}
+
 static void rehearse_image ( const char *what, struct image *image ) {
 	char size[24];
+	char text[1024];
 
+	rehearse_stand_in ( image, text, sizeof ( text ) );
 	snprintf ( size, sizeof ( size ), "%zd", image->len );
 	rehearse_field ( "\x1e", what );
 	rehearse_field ( "\x1f", image->name );
 	rehearse_field ( "\x1f", size );
 	rehearse_field ( "\x1f", ( image->cmdline ? image->cmdline : "" ) );
+	rehearse_field ( "\x1f", text );
 	rehearse_end();
 }
 
@@ -230,7 +253,7 @@ struct image_type rehearse_image_type __image_type ( PROBE_PXE ) = {
 
 /** Commands that wait for a person, or only for time */
 static const char *rehearse_waits[] = {
-	"choose", "config", "login", "prompt", "read", "shell", "sleep",
+	"choose", "config", "login", "present", "prompt", "read", "shell", "sleep",
 };
 
 /** Commands that configure a network */
@@ -260,32 +283,79 @@ static char * rehearse_value ( const char *name ) {
 	return value;
 }
 
+struct rehearse_shim_options {
+	unsigned long timeout;
+	int flag;
+};
+
+/* Those of UEFI loaders, from iPXE's shim_cmd.c; only versions after 2.0.0 have the last one */
+static struct option_descriptor rehearse_shim_opts[] = {
+	OPTION_DESC ( "timeout", 't', required_argument, struct rehearse_shim_options, timeout, parse_timeout ),
+	OPTION_DESC ( "require-loader", 'l', no_argument, struct rehearse_shim_options, flag, parse_flag ),
+	OPTION_DESC ( "allow-pxe", 'p', no_argument, struct rehearse_shim_options, flag, parse_flag ),
+	OPTION_DESC ( "allow-sbat", 's', no_argument, struct rehearse_shim_options, flag, parse_flag ),
+	OPTION_DESC ( "quiet", 'q', no_argument, struct rehearse_shim_options, flag, parse_flag ),
+};
+
+static struct command_descriptor rehearse_shim_cmd =
+	COMMAND_DESC ( struct rehearse_shim_options, rehearse_shim_opts, 0, 1, NULL );
+
 /**
  * Shim, as in UEFI without Secure Boot: iPXE fetches it, unless the firmware would start the selected kernel itself
  */
 static int rehearse_shim ( int argc, char **argv ) {
+	struct rehearse_shim_options opts;
 	struct image *image = NULL;
 	int rc;
 
-	if ( ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) != 0 ) || ( argc < 2 ) )
+	if ( strcmp ( ( const char * ) rehearse_stamp.platform, "efi" ) != 0 )
 		return 0;
-	if ( find_image_tag ( &selected_image ) )
+	if ( ( rc = parse_options ( argc, argv, &rehearse_shim_cmd, &opts ) ) != 0 )
+		return rc;
+	if ( ( optind == argc ) || find_image_tag ( &selected_image ) )
 		return 0;
-	if ( ( rc = imgacquire ( argv[argc - 1], 0, &image ) ) != 0 )
+	if ( ( rc = imgacquire ( argv[optind], opts.timeout, &image ) ) != 0 )
 		return rc;
 	image_hide ( image );
 	return 0;
 }
 
-static int rehearse_exec ( int argc, char **argv ) {
+/** What iPXE's own commands do, in the order of the table; nothing for those that are ours */
+static int ( * rehearse_own[256] ) ( int argc, char **argv );
+
+/** Runs iPXE's own command, if it has one of this name */
+static int rehearse_run ( int argc, char **argv ) {
 	struct command *command;
+	unsigned int i = 0;
+
+	for_each_table_entry ( command, COMMANDS ) {
+		if ( rehearse_own[i] && ( strcmp ( argv[0], command->name ) == 0 ) ) {
+			/* iPXE for Linux has one that does nothing */
+			if ( strcmp ( argv[0], "shim" ) == 0 )
+				return rehearse_shim ( argc, argv );
+			return rehearse_own[i] ( argc, argv );
+		}
+		i++;
+	}
+	printf ( "%s: command not found\n", argv[0] );
+	return -ENOEXEC;
+}
+
+/** Returns whether a command has ended the script. What it returns is then a number of the script's own. */
+static int rehearse_has_exited ( const char *name ) {
+	/* This asks for less than has been set, and so takes nothing away */
+	return ( ( strcmp ( name, "exit" ) == 0 ) && shell_stopped ( SHELL_STOP_COMMAND ) );
+}
+
+static int rehearse_exec ( int argc, char **argv ) {
 	char result[16];
 	char *value = NULL;
 	int waits = REHEARSE_IS_AMONG ( argv[0], rehearse_waits );
 	int configures = REHEARSE_IS_AMONG ( argv[0], rehearse_configures );
 	unsigned int outer_waiting = rehearse_waiting;
 	unsigned int outer_configuring = rehearse_configuring;
-	int rc = -ENOEXEC;
+	int has_failed;
+	int rc;
 	int i;
 
 	rehearse_field ( "\x1e", "command" );
@@ -297,32 +367,22 @@ static int rehearse_exec ( int argc, char **argv ) {
 	rehearse_configuring = configures;
 	rehearse_looks = 0;
 	rehearse_is_left_alone = 0;
-	if ( strcmp ( argv[0], "shim" ) == 0 ) {
-		rc = rehearse_shim ( argc, argv );
-		goto done;
-	}
-	for_each_table_entry ( command, COMMANDS ) {
-		if ( ( command->exec != rehearse_exec ) && ( strcmp ( argv[0], command->name ) == 0 ) ) {
-			rc = command->exec ( argc, argv );
-			goto done;
-		}
-	}
-	printf ( "%s: command not found\n", argv[0] );
-
- done:
+	rc = rehearse_run ( argc, argv );
 	rehearse_waiting = outer_waiting;
 	rehearse_configuring = outer_configuring;
 	if ( waits && ( argc > 1 ) && ( rc == 0 ) )
 		value = rehearse_value ( argv[argc - 1] );
-	snprintf ( result, sizeof ( result ), "%d", rc );
+	has_failed = ( rc && ( ! rehearse_has_exited ( argv[0] ) ) );
+	snprintf ( result, sizeof ( result ), "%d", ( has_failed ? rc : 0 ) );
 	rehearse_field ( "\x1e", "result" );
 	rehearse_field ( "\x1f", result );
-	rehearse_field ( "\x1f", ( rc ? strerror ( rc ) : ( value ? value : "" ) ) );
+	rehearse_field ( "\x1f", ( has_failed ? strerror ( rc ) : ( value ? value : "" ) ) );
 	rehearse_end();
 	free ( value );
 	return rc;
 }
 
+/* A loader may lack these, and a script that has one of them shows where it wanted to go */
 #define REHEARSE( name )							\
 	struct command rehearse_ ## name ## _command				\
 	__table_entry ( COMMANDS, _C2 ( 00., name ) ) = { #name, rehearse_exec }
@@ -336,6 +396,7 @@ REHEARSE ( config );
 REHEARSE ( dhcp );
 REHEARSE ( echo );
 REHEARSE ( exit );
+REHEARSE ( form );
 REHEARSE ( goto );
 REHEARSE ( ifclose );
 REHEARSE ( ifconf );
@@ -362,6 +423,7 @@ REHEARSE ( nslookup );
 REHEARSE ( ntp );
 REHEARSE ( ping );
 REHEARSE ( poweroff );
+REHEARSE ( present );
 REHEARSE ( prompt );
 REHEARSE ( read );
 REHEARSE ( reboot );
@@ -371,6 +433,21 @@ REHEARSE ( set );
 REHEARSE ( shell );
 REHEARSE ( shim );
 REHEARSE ( sleep );
+
+/** Takes the place of all commands, so that none fails unseen */
+static void rehearse_take_commands ( void ) {
+	struct command *command;
+	unsigned int i = 0;
+
+	for_each_table_entry ( command, COMMANDS ) {
+		if ( ( i < ( sizeof ( rehearse_own ) / sizeof ( rehearse_own[0] ) ) ) &&
+		     ( command->exec != rehearse_exec ) ) {
+			rehearse_own[i] = command->exec;
+			command->exec = rehearse_exec;
+		}
+		i++;
+	}
+}
 
 /******************************************************************************
  *
@@ -434,6 +511,7 @@ static void rehearse_startup ( void ) {
 		len += read;
 	}
 	linux_console.disabled |= CONSOLE_DISABLED_INPUT;
+	rehearse_take_commands();
 }
 
 struct startup_fn rehearse_startup_fn __startup_fn ( STARTUP_EARLY ) = {
@@ -514,4 +592,74 @@ struct builtin_setting rehearse_platform_setting __table_entry ( BUILTIN_SETTING
 struct builtin_setting rehearse_buildarch_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
 	.setting = &buildarch_setting,
 	.fetch = rehearse_buildarch,
+};
+
+/******************************************************************************
+ *
+ * Relative addresses
+ *
+ ******************************************************************************
+ */
+
+/*
+ * As long as no server is known, iPXE looks for the scheme of a relative address at the address zero. Firmware has
+ * something there that is no scheme, so the command fails with "Operation not supported"; Linux has nothing there, and
+ * ends the program. With this in place of nothing, the command fails here as well.
+ */
+static struct uri rehearse_nowhere = {
+	.refcnt = REF_INIT ( ref_no_free ),
+	.scheme = "rehearsal",
+};
+
+/** Lets iPXE see that nothing is known, before it takes the server that DHCP or a person has named */
+static int rehearse_forget_nowhere ( void ) {
+	if ( cwuri == &rehearse_nowhere )
+		churi ( NULL );
+	return 0;
+}
+
+static int rehearse_name_nowhere ( void ) {
+	if ( cwuri == NULL )
+		churi ( &rehearse_nowhere );
+	return 0;
+}
+
+/* In front of iPXE's own, which is 01, and behind it */
+struct settings_applicator rehearse_before_tftp __table_entry ( SETTINGS_APPLICATORS, 00.rehearse ) = {
+	.apply = rehearse_forget_nowhere,
+};
+
+struct settings_applicator rehearse_after_tftp __table_entry ( SETTINGS_APPLICATORS, 02 ) = {
+	.apply = rehearse_name_nowhere,
+};
+
+extern struct builtin_setting cwuri_builtin_setting;
+extern struct builtin_setting cwduri_builtin_setting;
+
+/** Returns what a setting is without the address of nowhere */
+static int rehearse_fetch_cwuri ( struct builtin_setting *builtin, void *data, size_t len ) {
+	if ( cwuri == &rehearse_nowhere )
+		return -ENOENT;
+	return builtin->fetch ( data, len );
+}
+
+static int rehearse_cwuri ( void *data, size_t len ) {
+	return rehearse_fetch_cwuri ( &cwuri_builtin_setting, data, len );
+}
+
+static int rehearse_cwduri ( void *data, size_t len ) {
+	return rehearse_fetch_cwuri ( &cwduri_builtin_setting, data, len );
+}
+
+extern const struct setting cwuri_setting;
+extern const struct setting cwduri_setting;
+
+struct builtin_setting rehearse_cwuri_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
+	.setting = &cwuri_setting,
+	.fetch = rehearse_cwuri,
+};
+
+struct builtin_setting rehearse_cwduri_setting __table_entry ( BUILTIN_SETTINGS, 00.rehearse ) = {
+	.setting = &cwduri_setting,
+	.fetch = rehearse_cwduri,
 };

@@ -204,6 +204,35 @@ impl<'c, 't> Reader<'_, 'c, 't> {
     }
 }
 
+/// Parses a number as `strtoul()` does: decimal, hexadecimal after `0x`, or octal after `0`.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
+    let digits = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(text);
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
+        None => (digits, 10),
+    };
+    // No digits at all after a sign or `0x` are zero, and what is too large is a number all the same.
+    let is_number = !text.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    is_number.then(|| if digits.is_empty() { 0 } else { u64::from_str_radix(digits, radix).unwrap_or(u64::MAX) })
+}
+
+/// Checks whether iPXE refuses a command because of its words, which are those after expansion, the name first.
+#[must_use]
+pub fn is_refused(words: &[String]) -> bool {
+    let Some((name, words)) = words.split_first() else { return false };
+    let Some(spec) = CommandSpec::of(name) else { return false };
+    let words: Vec<ScriptWord<'_>> = words.iter().map(|word| ScriptWord::plain(word)).collect();
+    let Arguments { options, problems, positional, help, .. } = Arguments::read(spec, &words);
+    let is_no_number = |option: &UsedOption<'_>| {
+        let is_numeric = matches!(option.spec.value, OptionValue::Number | OptionValue::Milliseconds);
+        is_numeric && option.value.is_some_and(|(value, _)| number(value).is_none())
+    };
+    let is_counted = (spec.min..=spec.max).contains(&positional.len());
+    help || !problems.is_empty() || !is_counted || options.iter().any(is_no_number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +276,25 @@ mod tests {
             ("inc x -1", &[], &["x", "-1"]),
         ] {
             assert_eq!(of(text), (strings(options), vec![], strings(positional)), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        assert_eq!([number("0x10"), number("010"), number("0"), number("-1")], [Some(16), Some(8), Some(0), Some(1)]);
+        assert_eq!([number("0x"), number("-"), number(&"9".repeat(30))], [Some(0), Some(0), Some(u64::MAX)]);
+        assert_eq!([number(""), number("5s"), number("09"), number("0xg")], [None; 4]);
+    }
+
+    #[test]
+    fn a_command_is_refused_because_of_its_words() {
+        let refused = |line: &str| is_refused(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        for line in ["sanboot --no-descibe", "shell x", "reboot --help", "poweroff now", "sanboot --drive abc", "goto"]
+        {
+            assert!(refused(line), "{line}");
+        }
+        for line in ["sanboot --drive 0x80", "sanboot iscsi:a iscsi:b", "shell", "reboot --warm", "nothing x"] {
+            assert!(!refused(line), "{line}");
         }
     }
 

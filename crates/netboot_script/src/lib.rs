@@ -5,6 +5,7 @@
 
 pub mod address;
 mod arguments;
+mod beginning;
 pub mod commands;
 pub mod editor;
 mod finding;
@@ -15,9 +16,11 @@ pub mod settings;
 pub mod syntax;
 mod target;
 
+pub use self::arguments::is_refused;
+pub use self::beginning::{MAGICS, NoScript};
 pub use self::commands::{Availability, BuildKind, CommandSpec, IpxeRelease};
 pub use self::finding::Finding;
-pub use self::lint::{Feature, LintReport, lint, shows};
+pub use self::lint::{Feature, LintReport, fetched_addresses, lint, shows};
 pub use self::review::Review;
 pub use self::rule::{Rule, RuleText, Severity, reference};
 pub use self::syntax::{ParsedScript, Templates};

@@ -78,7 +78,11 @@ mod tests {
                 "\n#!ipxe\n",
                 no_script.replace("does not begin with `#!ipxe`", "begins with a blank or an empty line before `#!ipxe`"),
             ),
-            ("#!ipxeshell\n", no_script.to_owned()),
+            (
+                "#!ipxeshell\n",
+                "1: has no line break after `#!ipxe`, so iPXE would not take it for a script; write a line break after it"
+                    .into(),
+            ),
             (
                 "#!ipxe\nshell\0\n",
                 no_command(2, "shell\0").replace("see", "write `shell`, or see") + "\n2: contains a NUL byte; remove it",

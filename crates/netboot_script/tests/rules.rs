@@ -47,8 +47,13 @@ fn beginnings() {
         ("\n#!ipxe\nshell\n", Error),
         ("\u{feff}#!ipxe\n", Error),
         ("#!ipxeshell\n", Error),
+        ("#!ipxe", Error),
     ] {
         expect(Rule::NotAScript, &LintTarget::default(), text, &[(severity, 1, 1)]);
+    }
+    // Lines that end in carriage returns alone are part of the first one, which is a comment.
+    for text in ["#!ipxe\rshell\r", "#!gpxe\rshell\r#!ipxe", "#!ipxe\rshell\nshell\n"] {
+        expect(Rule::NotAScript, &LintTarget::default(), text, &[(Error, 1, 7)]);
     }
     for text in [
         "#!ipxe\n",
@@ -131,8 +136,14 @@ fn commands_and_options() {
             "^set",
             "shell ^now",
             "choose ^a b",
+            "exit ^abc",
+            "sleep ^5s",
+            "inc i ^x",
+            "inc i ^1x${a}",
+            "cpuid --ext ^nx",
         ],
     );
+    accepts(Rule::WrongArguments, &["exit 0x10", "inc i -1", "sleep ${a}", "exit 1${a}", "sleep {{ a }}", "inc abc"]);
     accepts(Rule::WrongArguments, &["iseq {{ a }}", "exit", "set a", "isset ${a} # b", "time dhcp net0"]);
     finds(
         Rule::LateOption,
@@ -156,6 +167,28 @@ fn commands_and_options() {
             "prompt --timeout ${t}",
         ],
     );
+}
+
+#[test]
+fn characters_that_look_like_others() {
+    finds(
+        Rule::InvisibleCharacter,
+        Warning,
+        &[
+            "set a ^b\u{a0}c",
+            "echo a ^\u{200b}b",
+            "set a ^\u{201c}b\u{201d}",
+            "dhcp ^\u{2013}timeout",
+            "echo ^a\u{202e}b",
+            "echo ^a\u{2028}b",
+            "set a ^b\u{2003}c",
+            "set a ^\u{3164}",
+            "echo ^a\u{7f}",
+        ],
+    );
+    accepts(Rule::InvisibleCharacter, &["echo für Zürich \u{2013} eins", "# \u{a0}", "set a ä", "echo \u{1b}[1m"]);
+    finds(Rule::InvisibleCharacter, Warning, &["echo a^\recho b", "# a^\recho b\nshell", "echo a \\\r\n b^\rc\r"]);
+    accepts(Rule::InvisibleCharacter, &["echo a\r\necho b\r", "echo a\r\r\n\r\nshell", "echo a \r "]);
 }
 
 #[test]
@@ -232,24 +265,20 @@ fn operators_and_words() {
             "dhcp || # a",
         ],
     );
-    finds(
-        Rule::InvisibleCharacter,
-        Warning,
-        &[
-            "set a ^b\u{a0}c",
-            "echo a ^\u{200b}b",
-            "set a ^\u{201c}b\u{201d}",
-            "dhcp ^\u{2013}timeout",
-            "echo ^a\u{202e}b",
-            "echo ^a\u{2028}b",
-            "set a ^b\u{2003}c",
-            "set a ^\u{3164}",
-            "echo ^a\u{7f}",
-        ],
-    );
-    accepts(Rule::InvisibleCharacter, &["echo für Zürich \u{2013} eins", "# \u{a0}", "set a ä", "echo \u{1b}[1m"]);
     finds(Rule::UnclosedSetting, Warning, &["echo ^${a", "set a ^${net0/ip b}", "chain ^http://a/${b/${c}"]);
     accepts(Rule::UnclosedSetting, &["echo }", "echo ${a}}", "echo $a {b}", "set a ${${b}/ip}"]);
+    finds(Rule::SettingType, Warning, &["set i 0\n:l\ninc ^i\niseq ${i} 5 || goto l"]);
+    accepts(
+        Rule::SettingType,
+        &[
+            "set i:int32 0\ninc i",
+            "inc i",
+            "set i 0\nclear i\ninc i",
+            "set i 0\ninc i:int32",
+            "set ${i} 0\ninc i",
+            "set i\ninc i",
+        ],
+    );
     finds(Rule::SettingType, Warning, &["echo ^${a:hexhypen}", "set ^a:int b", "echo ^${net0/ip:IPV4}"]);
     accepts(
         Rule::SettingType,
@@ -442,8 +471,17 @@ fn flow() {
             "{% if a %}\nexit\n{% endif %}\ndhcp",
             "chain a || goto b\ndhcp\n:b",
             "exit\n:a\ndhcp\ngoto a",
+            // What always fails leads nowhere else.
+            "exit nope || echo b\necho c",
+            "exit ${a} || echo b\necho c",
+            "exit 1 2 || echo b\necho c",
+            "exit --help || echo b\necho c",
+            "goto nowhere || echo b\necho c",
+            "set net0/ip ${a} && goto b || dhcp\nshell\n:b",
+            "item a && goto b || dhcp\nshell\n:b",
         ],
     );
+    finds(Rule::UnreachableCode, Warning, &["exit 1\n^echo c", "exit ${a}\n^echo c", "exit nope\n^echo c"]);
     finds(
         Rule::FallThrough,
         Warning,
@@ -463,7 +501,13 @@ fn flow() {
     finds(
         Rule::EndlessLoop,
         Warning,
-        &[":a\n^chain x || goto a", ":a\n^goto a", ":a\n^isset ${x} || goto a\ngoto a", ":a\n^imgfree\nboot || goto a"],
+        &[
+            ":a\n^set net0/ip ${b}\ngoto a",
+            ":a\n^chain x || goto a",
+            ":a\n^goto a",
+            ":a\n^isset ${x} || goto a\ngoto a",
+            ":a\n^imgfree\nboot || goto a",
+        ],
     );
     accepts(
         Rule::EndlessLoop,
@@ -536,6 +580,7 @@ fn failures() {
             "chain a\n:b\nexit",
             "chain a && exit ||\nshell",
             "set a b\nshell",
+            "inc a\nitem b\nsleep 1\nparam c d\nclear e\nsleep ${f}\nsleep g\nshell",
         ],
     );
 }
@@ -564,6 +609,25 @@ fn images() {
         ("{{ arguments }}", "initrd http://a/c"),
     ] {
         accepts(Rule::InitrdArgument, &[&boot(arguments, initrd)]);
+    }
+    // What another image is made of, or what starts, is no initial RAM disk.
+    for (text, place) in [
+        ("imgfetch http://a/vmlinuz.gz\nimgextract vmlinuz.gz\nkernel vmlinuz a=b\nboot", None),
+        ("imgfetch http://a/vmlinuz\nimgextract --name linux vmlinuz\nboot linux a=b", None),
+        ("imgfetch http://a/vmlinuz\nkernel vmlinuz a=b\nboot", None),
+        ("imgfetch http://a/vmlinuz\nboot vmlinuz a=b", None),
+        ("imgfetch --name vmlinuz http://a/b\nimgargs vmlinuz a=b\nimgexec vmlinuz", None),
+        ("imgfetch http://a/vmlinuz.sig\nimgverify http://a/vmlinuz vmlinuz.sig\nkernel vmlinuz a=b\nboot", None),
+        ("kernel http://a/vmlinuz a\ninitrd http://a/b\nimgfree b\nboot", None),
+        ("imgfetch http://a/b.gz\nimgextract --keep b.gz\nkernel http://a/vmlinuz a=b\nboot", Some((Note, 4, 8))),
+        ("initrd http://a/b.gz\nimgextract b.gz\nkernel http://a/vmlinuz initrd=b.gz\nboot", Some((Warning, 4, 25))),
+        ("initrd http://a/b.gz\nimgextract b.gz\nkernel http://a/vmlinuz initrd=b\nboot", None),
+        ("kernel http://a/vmlinuz initrd=i%20b\ninitrd http://a/i%20b\nboot", Some((Warning, 2, 25))),
+        ("kernel http://a/vmlinuz initrd=i-b\ninitrd http://a/i%2db\nboot", None),
+        ("kernel http://a/vmlinuz initrd=b%2\ninitrd http://a/b%2\nboot", None),
+        ("initrd http://a/b.gz\nimgextract ${c}\nkernel http://a/vmlinuz initrd=b\nboot", None),
+    ] {
+        expect(Rule::InitrdArgument, &LintTarget::default(), text, place.as_slice());
     }
     accepts(Rule::InitrdArgument, &["kernel http://a/wimboot\ninitrd http://a/boot.wim\nboot"]);
     finds(Rule::ImagesLeft, Note, &["kernel a\n^initrd b\nboot"]);

@@ -29,6 +29,7 @@ use netboot_loaders::rehearse::served::{GivenAnswer, ServedTree};
 use netboot_loaders::rehearse::{self, Rehearsal, RehearsalRequest};
 use netboot_loaders::stamp::slot::SlotSize;
 use netboot_loaders::toolchain::needs;
+use netboot_script::{NoScript, fetched_addresses};
 use serde_json::json;
 
 use super::boot_test::tls;
@@ -107,7 +108,8 @@ fn rehearse(args: &RehearseArgs, namespace: &mut Option<Namespace>, host: &Host<
     let loaders = loaders.filter(|it| wanted.contains(&(it.site.name.clone(), it.loader)));
     let context = host.context(&plan, &cache, &origins, &settings);
     let programs = Programs::build(&context, loaders).map_err(rehearse::Error::from)?;
-    let tree = ServedTree::new(&plan, sites.boot.clone());
+    let own: BTreeSet<&Utf8Path> = rehearsals.iter().map(|it| &*it.path).collect();
+    let tree = ServedTree::new(&plan, &own, sites.boot.clone());
     // From here on, this process has a network of its own and no access to any other.
     let namespace = match namespace {
         Some(namespace) => namespace,
@@ -222,7 +224,8 @@ fn rehearsals<'p>(
         let own = || stamped.site.script().text().as_bytes().into();
         let script = script.clone().unwrap_or_else(own);
         let network = TestNetwork { tls: tls.clone(), ..network };
-        Ok::<_, Failure>(Rehearsal { name, site: stamped.site, loader: stamped.loader, script, mac, network })
+        let (site, loader, path) = (stamped.site, stamped.loader, path.clone());
+        Ok::<_, Failure>(Rehearsal { name, site, loader, path, script, mac, network })
     };
     if args.all {
         return every(plan, hosts)?.into_iter().map(|(loader, machine)| rehearsal(&loader, machine)).collect();
@@ -344,9 +347,9 @@ fn script(file: &Utf8Path, host: &Host<'_>) -> Result<Arc<[u8]>, Failure> {
         let text = format!("`{}` has {found} bytes, wanted fewer than {wanted}", printable(file));
         return Err(Failure::new(Class::BadInput, text).help("no loader has room for it; let a short script load it"));
     }
-    if !content.starts_with(b"#!ipxe") {
-        let text = format!("`{}` does not begin with `#!ipxe`, so iPXE would not run it", printable(file));
-        return Err(Failure::new(Class::BadInput, text).help("write `#!ipxe` as its first line"));
+    if let Some(problem) = NoScript::of(&content) {
+        let text = format!("`{}` {problem}", printable(file));
+        return Err(Failure::new(Class::BadInput, text).help(problem.remedy()));
     }
     if ["{{", "{%"].iter().any(|mark| content.windows(2).any(|found| found == mark.as_bytes())) {
         let text =
@@ -405,9 +408,8 @@ fn warnings(args: &RehearseArgs, done: &[Rehearsed]) -> Vec<Diagnostic> {
         let message = format!("the script has not taken all keys of `{}`", args.keys);
         warnings.push(Diagnostic::new(message).help("see where they should go, or leave them out"));
     }
-    // Errors have the address of a page of iPXE's.
-    let mut steps = done.iter().flat_map(|it| &it.way.steps).filter(|step| !step.text.starts_with("failed: "));
-    if args.tls_certificate.is_none() && steps.any(|step| step.text.contains("https://")) {
+    let mut fetched = done.iter().flat_map(|it| &it.way.steps).flat_map(|step| fetched_addresses(&step.text));
+    if args.tls_certificate.is_none() && fetched.any(|address| address.starts_with("https://")) {
         let message = "web servers have no certificate, so none answers at https addresses";
         warnings.push(Diagnostic::new(message).help("name one with `--tls-certificate` and its key with `--tls-key`"));
     }

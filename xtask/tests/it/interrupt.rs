@@ -178,9 +178,10 @@ fn an_interrupt_waits_for_no_removal_of_a_rebuild() -> Result<(), String> {
     assert!(made.success());
     let scratch = project.path("cache/reproduce");
     let files = || netboot_loaders::base::fs::walk(&scratch).map_or(0, |found| found.len());
+    // The rebuild makes no folder of this name, so nothing is in its way.
     let left = |number: usize| {
         for file in 0..number {
-            project.write(&format!("cache/reproduce/build-1/{file}"), "");
+            project.write(&format!("cache/reproduce/build-77/{file}"), "");
         }
     };
     let mut command = project.command(["reproduce", "--plain", "--offline"]);

@@ -113,8 +113,20 @@ fn scripts() {
     project.write("menu.ipxe", "dhcp\n");
     shows!(project, script, @"
     exit code 3, stderr:
-    error: `PROJECT/menu.ipxe` does not begin with `#!ipxe`, so iPXE would not run it
-    hint: write `#!ipxe` as its first line
+    error: `PROJECT/menu.ipxe` does not begin with `#!ipxe`, so iPXE would not take it for a script
+    hint: make `#!ipxe` the first line
+    ");
+    project.write("menu.ipxe", "#!ipxe");
+    shows!(project, script, @"
+    exit code 3, stderr:
+    error: `PROJECT/menu.ipxe` has no line break after `#!ipxe`, so iPXE would not take it for a script
+    hint: write a line break after it
+    ");
+    project.write("menu.ipxe", "#!gpxe\rdhcp\r");
+    shows!(project, script, @"
+    exit code 3, stderr:
+    error: `PROJECT/menu.ipxe` has only a carriage return after `#!gpxe`, so iPXE takes what follows for a comment
+    hint: save the file with line feeds as line ends
     ");
     let long = format!("#!ipxe\n{}", "\n".repeat((64 << 10) - 7));
     project.write("menu.ipxe", &long);

@@ -21,6 +21,11 @@ netboot_fixtures::tests! {
     large_scripts,
     known_hosts,
     given_answers,
+    forms,
+    commands_that_fail,
+    what_servers_have,
+    relative_addresses,
+    loaders_that_load_themselves,
     nothing_left,
     watched_scripts,
     forbidden_networks,
@@ -287,6 +292,118 @@ fn known_hosts(real: &Real) -> Result<(), String> {
     );
     let page = std::fs::read_to_string(real.project.join("dist/rehearsal/report.html")).unwrap();
     assert!(page.contains("<title>rehearsal: 5 passed, 1 failed, 0 skipped</title>"), "{}", &page[..400]);
+    Ok(())
+}
+
+/// Forms take keys like menus, and one that nobody fills in waits.
+fn forms(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(SITES);
+    let script = "form Who are you?\nitem user User\nitem --secret password Password\n\
+        present && echo ${user}-${password} || echo canceled\nexit\n";
+    let said = |keys: &str| rehearse(real, script, &["--keys", keys]).success().stdout;
+    let filled = said("type:u tab type:secret enter");
+    assert!(filled.contains("form Who are you?\n") && filled.contains("echo u-secret\n"), "{filled}");
+    let canceled = said("ctrl-c");
+    assert!(canceled.contains("failed: Operation canceled") && canceled.contains("echo canceled\n"), "{canceled}");
+    rehearse(real, script, &[]).printed("\n         waits for a key without end: present\n").failure(10);
+    Ok(())
+}
+
+/// Whatever fails is shown, and an error without a failure as well.
+fn commands_that_fail(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(SITES);
+    let fails = "fails, and returns to the firmware";
+    for (script, shown, end, code) in [
+        ("item a A\nmenu", &["item a A", "failed: No such file or directory"][..], fails, 10),
+        ("show nosuchthing", &["show nosuchthing", "failed: No such file or directory"], fails, 10),
+        ("param a b", &["param a b", "failed: *"], fails, 10),
+        ("vcreate --tag 5000 net0", &["vcreate --tag 5000 net0", "failed: Invalid argument"], fails, 10),
+        ("menu\nitem a A\nshow net0/mac\nexit", &["menu", "exit"], "returns to the firmware", 0),
+        ("exit nope", &["exit nope", "failed: Invalid argument"], fails, 10),
+        ("exit nope || exit 2", &["exit nope", "failed: Invalid argument", "exit 2"], "returns to the firmware", 0),
+        ("boot", &["boot", "No image selected"], "returns to the firmware", 0),
+        ("sanboot --no-descibe", &["sanboot --no-descibe", "failed: Invalid argument"], fails, 10),
+        ("shell x", &["shell x", "failed: *"], fails, 10),
+        ("reboot --help || exit", &["reboot --help", "failed: *", "exit"], "returns to the firmware", 0),
+        ("shim --help || shim a b", &["shim --help", "failed: *", "shim a b", "failed: *"], fails, 10),
+        ("shim --nosuch", &["shim --nosuch", "failed: Invalid argument"], fails, 10),
+        ("cpuid --ext 31 || cpuid --ext 30 || exit", &["exit"], "returns to the firmware", 0),
+    ] {
+        let output = command(real, script, &[]).output().unwrap();
+        let way = way(&String::from_utf8_lossy(&output.stdout));
+        assert_eq!(output.status.code(), Some(code), "{script}\n{way:#?}");
+        let shown = shown.iter().chain([&end]);
+        let is = |line: &String, wanted: &str| match wanted.strip_suffix('*') {
+            Some(start) => line.trim().starts_with(start),
+            None => line.trim().split(" (https://ipxe.org/").next() == Some(wanted),
+        };
+        assert!(
+            way.len() == shown.clone().count() && way.iter().zip(shown).all(|(it, wanted)| is(it, wanted)),
+            "{way:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// Servers have what entries boot, and nothing is expected of an address that a script only shows.
+fn what_servers_have(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(&format!("{SITES}[boot.memtest]\nkind = \"linux\"\nkernel = \"http://192.0.2.9/memtest\"\n"));
+    let script = "dhcp\necho see https://ipxe.org/err # https://192.0.2.8/\nchain http://192.0.2.2/memtest.ipxe\n";
+    let output = rehearse(real, script, &[]).success();
+    assert!(output.stdout.contains("GET http://192.0.2.9/memtest: 200, "), "{}", output.stdout);
+    assert!(output.stdout.ends_with("boots memtest\n"), "{}", output.stdout);
+    Ok(())
+}
+
+/// A relative address fails until DHCP or a person names a server, and belongs to that server afterwards.
+fn relative_addresses(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(SITES);
+    for command in ["chain menu.ipxe", "kernel nope", "boot nope", "imgfetch a/b", "sanhook disk", "shim x"] {
+        let said = rehearse(real, &format!("{command} || echo ${{cwuri}}AFTER\nexit\n"), &[]).success().stdout;
+        let lines = way(&said);
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim().split(" (").next().unwrap()).collect();
+        let wanted = [command, "failed: Operation not supported", "echo AFTER", "exit", "returns to the firmware"];
+        assert_eq!(lines, wanted, "{said}");
+    }
+    let fetches = "imgfetch ipxe.efi && echo ${cwuri} THERE || echo NO FILE\nexit\n";
+    let there = |script: &str, arguments: &[&str]| {
+        let said = rehearse(real, script, arguments).success().stdout;
+        assert!(said.contains("TFTP ipxe.efi: sent\n"), "{said}");
+        assert!(said.contains("echo tftp://192.0.2.1/ THERE\n"), "{said}");
+    };
+    there(&format!("imgfetch ipxe.efi ||\ndhcp\n{fetches}"), &[]);
+    there(
+        &format!("ifopen\nset net0/ip 192.0.2.50\nset net0/netmask 255.255.255.0\n{fetches}"),
+        &["--set", "net0/next-server=192.0.2.1"],
+    );
+    let clears = "dhcp\nclear net0.dhcp/next-server\nimgfetch ipxe.efi || echo NOBODY\nexit\n";
+    let said = rehearse(real, clears, &[]).success().stdout;
+    assert!(said.contains("failed: Operation not supported") && said.contains("echo NOBODY\n"), "{said}");
+    Ok(())
+}
+
+/// A loader that gets itself from the server never comes to an end; another loader of the tree is something to boot.
+fn loaders_that_load_themselves(real: &Real) -> Result<(), String> {
+    skip::networks()?;
+    real.sites(&format!("{SITES}[site.rack-1]\n"));
+    let itself = "loads itself again";
+    for (script, arguments, end) in [
+        ("dhcp\nchain ${filename}\n", &["--loader", "ipxe.efi"][..], itself),
+        ("autoboot\n", &["--loader", "ipxe.pxe"], itself),
+        ("dhcp\nchain --name x http://192.0.2.2/ipxe.efi\n", &["--loader", "ipxe.efi"], itself),
+        ("dhcp\nchain tftp://192.0.2.1/sites/rack-1/ipxe.efi\n", &["--site", "rack-1"], itself),
+        ("dhcp\nchain tftp://192.0.2.1/ipxe.efi\n", &["--site", "rack-1"], "boots ipxe.efi"),
+        ("dhcp\nchain tftp://192.0.2.1/ipxe.pxe\n", &["--loader", "ipxe.efi"], "boots ipxe.pxe"),
+    ] {
+        let output = command(real, script, arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(way(&said).pop().unwrap(), end, "{said}");
+        assert_eq!(output.status.code(), Some(if end == itself { 10 } else { 0 }), "{said}");
+    }
     Ok(())
 }
 

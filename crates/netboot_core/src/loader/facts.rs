@@ -1,12 +1,13 @@
 //! Properties of an iPXE loader that its bytes alone reveal.
 
 use memchr::memmem;
+use netboot_script::MAGICS;
 
 use super::image::{self, ImageRegion};
 use crate::base::fs::MAX_TEXT;
 
 /// Names in every iPXE: in its banner, which can be changed, in the addresses of its errors, and in its scripts.
-const NAMES: [&[u8]; 3] = [b"iPXE", b"ipxe.org", b"#!ipxe"];
+const NAMES: [&[u8]; 4] = [b"iPXE", b"ipxe.org", b"#!ipxe", b"#!gpxe"];
 
 /// The version and the script of a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,7 +67,7 @@ fn script(region: &ImageRegion) -> Option<String> {
     let mut texts = region.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
     texts.find_map(|chunk| {
         let text = chunk.valid();
-        let text = &text[text.find("#!ipxe")?..];
+        let text = &text[MAGICS.iter().filter_map(|magic| text.find(magic)).min()?..];
         // The data after the slot can be binary.
         let text = if chunk.invalid().is_empty() { text } else { &text[..=text.rfind('\n')?] };
         let is_script = text.contains('\n') && text.len() as u64 <= MAX_TEXT;
@@ -89,6 +90,8 @@ mod tests {
         assert_eq!(LoaderFacts::of(&[&b"prefix"[..], &pack(CONTENT)].concat()), wanted);
         assert_eq!(LoaderFacts::of(b"something"), LoaderFacts::default());
         assert_eq!(LoaderFacts::of(b"Linux\0version 6.6.0\0"), LoaderFacts::default());
+        let older = LoaderFacts::of(b"\0#!gpxe\0#!ipxe\0#!gpxe\nshell\n\n\0");
+        assert_eq!(older.script.unwrap(), "#!gpxe\nshell\n");
     }
 
     #[test]

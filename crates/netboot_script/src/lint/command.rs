@@ -3,7 +3,7 @@
 use super::settings::MAX_PREFIXES;
 use super::words::is_glued;
 use super::{Feature, KnownCommand, Linter, shows};
-use crate::arguments::{OptionProblem, OptionProblemKind, UsedOption};
+use crate::arguments::{OptionProblem, OptionProblemKind, UsedOption, number};
 use crate::commands::{Availability, COMMANDS, CommandSpec, IpxeRelease, OptionValue};
 use crate::rule::{Rule, Severity};
 use crate::syntax::{ScriptWord, Span};
@@ -68,6 +68,10 @@ impl<'s, 't> Linter<'s, 't> {
         }
         if arguments.problems.is_empty() && !arguments.help {
             self.count(known);
+        }
+        if let Some(word) = no_number(known) {
+            let message = format!("`{}` is no number, so `{name}` fails", word.text);
+            self.report(Rule::WrongArguments, word.span, message, "write a whole number");
         }
         self.target_of_goto(known);
         self.late_options(known);
@@ -139,10 +143,8 @@ impl<'s, 't> Linter<'s, 't> {
         }
         let Some((value, span)) = option.value else { return };
         if !option.plain {
-            // What does not begin as a number is none, whatever a setting in it is.
-            let start = value.split(['$', '{', '<']).next().unwrap_or_default();
             let numeric = matches!(option.spec.value, OptionValue::Number | OptionValue::Milliseconds);
-            if numeric && number(&format!("{start}0")).is_none() {
+            if numeric && !can_be_number(value) {
                 let message = format!("`--{long} {value}` has no number, so `{name}` fails");
                 self.report(Rule::OptionWithoutValue, span, message, "write a whole number");
             }
@@ -172,13 +174,11 @@ impl<'s, 't> Linter<'s, 't> {
     /// Checks the number of words.
     fn count(&mut self, known: &KnownCommand<'_, '_>) {
         let KnownCommand { name, spec, arguments, command, .. } = known;
-        // `help` and `time` do not read their words as others do.
-        if !arguments.counted || matches!(*name, "help" | "time") {
+        if !is_miscounted(known) {
             return;
         }
         let found = arguments.positional.len();
         let wanted = match (spec.min, spec.max) {
-            (min, max) if (min..=max).contains(&found) => return,
             (0, 0) => "none".to_owned(),
             (min, max) if min == max => min.to_string(),
             (min, usize::MAX) => format!("at least {min}"),
@@ -194,14 +194,8 @@ impl<'s, 't> Linter<'s, 't> {
     }
 
     fn target_of_goto(&mut self, known: &KnownCommand<'_, '_>) {
-        let Some(word) = known.arguments.positional.first().filter(|word| known.name == "goto" && word.is_plain())
-        else {
-            return;
-        };
+        let Some(word) = self.lost_target(known) else { return };
         let label = &*word.text;
-        if self.labels.contains_key(label) || self.unknown || self.could_be_label(label) {
-            return;
-        }
         let message = format!("jumps to the label `{label}`, which does not exist");
         let bare = label.strip_prefix(':').filter(|bare| self.labels.contains_key(bare));
         let remedy = match bare.or_else(|| self.similar_label(label)) {
@@ -209,6 +203,14 @@ impl<'s, 't> Linter<'s, 't> {
             None => "add the label as `:name` on a line of its own".to_owned(),
         };
         self.report(Rule::MissingLabel, word.span, message, remedy);
+    }
+
+    /// Returns the target of a `goto` if there is no such label.
+    pub(super) fn lost_target(&self, known: &KnownCommand<'s, 't>) -> Option<&'s ScriptWord<'t>> {
+        let word = known.arguments.positional.first().filter(|word| known.name == "goto" && word.is_plain())?;
+        let label = &*word.text;
+        let is_there = self.labels.contains_key(label) || self.unknown || self.could_be_label(label);
+        (!is_there).then_some(word)
     }
 
     /// Checks whether a label that a template makes could be `label`.
@@ -269,28 +271,43 @@ impl<'s, 't> Linter<'s, 't> {
     }
 }
 
-/// Parses a number as `strtoul()` does: decimal, hexadecimal after `0x`, or octal after `0`.
-fn number(text: &str) -> Option<u64> {
-    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
-    let digits = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(text);
-    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(digits) => (digits, 16),
-        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
-        None => (digits, 10),
-    };
-    // No digits at all after a sign or `0x` are zero, and what is too large is a number all the same.
-    let is_number = !text.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
-    is_number.then(|| if digits.is_empty() { 0 } else { u64::from_str_radix(digits, radix).unwrap_or(u64::MAX) })
+/// Commands and the indexes of those of their words that have to be numbers. Source: the calls of `parse_integer()` below
+/// `src/hci/commands` of iPXE v2.0.0.
+const NUMBERS: [(&str, &[usize]); 8] = [
+    ("colour", &[0]),
+    ("cpair", &[0]),
+    ("cpuid", &[0]),
+    ("exit", &[0]),
+    ("imgmem", &[0, 1]),
+    ("inc", &[1]),
+    ("pxebs", &[1]),
+    ("sleep", &[0]),
+];
+
+/// Returns the words of a command that have to be numbers.
+pub(super) fn numeric_words<'s, 't>(known: &KnownCommand<'s, 't>) -> impl Iterator<Item = &'s ScriptWord<'t>> {
+    let indexes = NUMBERS.iter().find(|(name, _)| *name == known.name).map_or(&[][..], |(_, indexes)| indexes);
+    indexes.iter().filter_map(|index| known.arguments.positional.get(*index))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Returns a word that has to be a number and cannot be one.
+pub(super) fn no_number<'s, 't>(known: &KnownCommand<'s, 't>) -> Option<&'s ScriptWord<'t>> {
+    let is_wrong = |word: &&ScriptWord<'_>| {
+        !word.template && if word.is_plain() { number(&word.text).is_none() } else { !can_be_number(&word.text) }
+    };
+    numeric_words(known).find(is_wrong)
+}
 
-    #[test]
-    fn numbers_are_read_as_c_reads_them() {
-        assert_eq!([number("0x10"), number("010"), number("0"), number("-1")], [Some(16), Some(8), Some(0), Some(1)]);
-        assert_eq!([number("0x"), number("-"), number(&"9".repeat(30))], [Some(0), Some(0), Some(u64::MAX)]);
-        assert_eq!([number(""), number("5s"), number("09"), number("0xg")], [None; 4]);
-    }
+/// Checks whether a command has more or fewer words than it takes.
+pub(super) fn is_miscounted(known: &KnownCommand<'_, '_>) -> bool {
+    let KnownCommand { name, spec, arguments, .. } = known;
+    // `help` and `time` do not read their words as others do.
+    let is_counted = arguments.counted && !matches!(*name, "help" | "time");
+    is_counted && !(spec.min..=spec.max).contains(&arguments.positional.len())
+}
+
+/// Checks whether `text` can be a number, whatever the settings in it are: what does not begin as one is none.
+fn can_be_number(text: &str) -> bool {
+    let start = text.split(['$', '{', '<']).next().unwrap_or_default();
+    number(&format!("{start}0")).is_some()
 }

@@ -3,7 +3,8 @@
 use super::images::base_name;
 use super::{KnownCommand, Linter};
 use crate::address::{self, FetchAddress, Purpose, Scheme};
-use crate::commands::{Availability, IpxeRelease};
+use crate::arguments::Arguments;
+use crate::commands::{Availability, CommandSpec, IpxeRelease};
 use crate::rule::{Rule, Severity};
 use crate::settings::distance;
 use crate::syntax::{ScriptWord, Span, expansions};
@@ -50,8 +51,7 @@ impl<'s, 't> Linter<'s, 't> {
         };
         let own = known.arguments.positional;
         // Further words are arguments of the fetched file, not addresses.
-        let several = purpose == Purpose::Disks || name == "imgverify";
-        for word in own.iter().take(if several { own.len() } else { 1 }) {
+        for word in own.iter().take(if takes_several(name, purpose) { own.len() } else { 1 }) {
             self.out.addresses.push((self.line(known.line).number, word.text.clone().into_owned()));
             self.address(known, word, Some(purpose));
         }
@@ -259,6 +259,23 @@ fn looks_like_web(scheme: &str, rest: &str) -> bool {
             || rest.starts_with("//") && web.iter().any(|web| distance(scheme, web) == 1))
 }
 
+/// Returns the addresses that the command in `line`, which settings have been expanded in, fetches from.
+#[must_use]
+pub fn fetched_addresses(line: &str) -> Vec<&str> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let Some((name, words)) = words.split_first() else { return Vec::new() };
+    let (Some(purpose), Some(spec)) = (purpose(name), CommandSpec::of(name)) else { return Vec::new() };
+    let plain: Vec<ScriptWord<'_>> = words.iter().map(|word| ScriptWord::plain(word)).collect();
+    let options = words.len() - Arguments::read(spec, &plain).positional.len();
+    let count = if takes_several(name, purpose) { words.len() } else { 1 };
+    words[options..].iter().take(count).copied().collect()
+}
+
+/// Checks whether all words of the command `name` are addresses, and none is an argument of what is fetched.
+fn takes_several(name: &str, purpose: Purpose) -> bool {
+    purpose == Purpose::Disks || name == "imgverify"
+}
+
 /// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.
 fn purpose(name: &str) -> Option<Purpose> {
     match name {
@@ -266,5 +283,25 @@ fn purpose(name: &str) -> Option<Purpose> {
         | "kernel" | "module" | "shim" => Some(Purpose::Files),
         "sanboot" | "sanhook" => Some(Purpose::Disks),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_words_of_a_command_are_fetched() {
+        for (line, wanted) in [
+            ("chain --timeout 5 --name a http://a b=https://c", &["http://a"][..]),
+            ("kernel vmlinuz, 38 bytes: a=https://b", &["vmlinuz,"]),
+            ("sanboot --drive 0x80 iscsi:a iscsi:b", &["iscsi:a", "iscsi:b"]),
+            ("echo see https://ipxe.org/err", &[]),
+            ("failed: Not found (https://ipxe.org/2d0c)", &[]),
+            ("boot", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(fetched_addresses(line), wanted, "{line}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::graph::{Graph, Next, waits};
+use super::graph::{Graph, Next, fails_by_mistake, waits};
 use super::{KnownCommand, Linter, asks, boots, fetches};
 use crate::rule::{Rule, Severity};
 use crate::syntax::{Operator, ScriptCommand, ScriptLine, Span};
@@ -236,8 +236,10 @@ impl Linter<'_, '_> {
     /// starting something.
     fn leaves(&self, graph: &Graph, node: usize, owners: &[usize]) -> bool {
         let of = &graph.nodes[node];
-        let success = of.success.filter(|_| !of.known.is_some_and(|known| boots(self.known[known].name)));
-        [success, of.failure]
+        let name = of.known.map(|known| self.known[known].name);
+        let success = of.success.filter(|_| !name.is_some_and(boots));
+        let failure = of.failure.filter(|_| !name.is_some_and(fails_by_mistake));
+        [success, failure]
             .into_iter()
             .flatten()
             .any(|next| graph.target(node, next).is_none_or(|to| owners[to] != owners[node]))
@@ -258,7 +260,7 @@ impl Linter<'_, '_> {
             let Some(of) = node.known.map(|at| &known[at]).filter(|_| node.failure == Some(Next::Dies)) else {
                 continue;
             };
-            if !of.arguments.problems.is_empty() || self.line(node.line).conditional {
+            if self.always_fails(of) || fails_by_mistake(of.name) || self.line(node.line).conditional {
                 continue;
             }
             let after = graph.first_from(node.line + 1).map(|next| &graph.nodes[next]);

@@ -1,6 +1,7 @@
 //! Rules about the beginning, the end and the bytes of a script.
 
 use super::Linter;
+use crate::beginning::{MAGICS, NoScript, lone_return};
 use crate::rule::{Rule, Severity};
 use crate::syntax::{PartKind, Span, Templates};
 
@@ -10,28 +11,23 @@ const MAX_WORDS: usize = 200;
 impl Linter<'_, '_> {
     pub(super) fn frame(&mut self) {
         let text = self.script.text;
-        if !self.begins_as_script() {
+        if let Some(problem) = self.no_script() {
             let end = memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
-            let found = match text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}') {
-                _ if text.starts_with('\u{feff}') => {
-                    "begins with a byte order mark before `#!ipxe`, so iPXE would not take it for a script"
-                }
-                rest if rest.len() < text.len() && rest.starts_with("#!ipxe") => {
-                    "begins with a blank or an empty line before `#!ipxe`, so iPXE would not take it for a script"
-                }
-                _ => "does not begin with `#!ipxe`, so iPXE would not take it for a script",
+            let span = match problem {
+                NoScript::CarriageReturn(_, at) => Span { start: at, end: at + 1 },
+                _ => Span { start: 0, end },
             };
             // A file can be a part that another program puts behind a beginning, as templates often are; what iPXE gets
             // is none.
-            let part = self.script.templates == Templates::Opaque && !text.contains("#!ipxe");
+            let part = self.script.templates == Templates::Opaque && !MAGICS.iter().any(|magic| text.contains(magic));
             let severity = match part {
                 true if self.script.is_template() => Severity::Note,
                 true => Severity::Warning,
                 false => Severity::Error,
             };
-            let span = Span { start: 0, end };
-            self.report(Rule::NotAScript, span, found, "make `#!ipxe` the first line").severity = severity;
+            self.report(Rule::NotAScript, span, problem.to_string(), problem.remedy()).severity = severity;
         }
+        self.returns();
         if let Some(start) = memchr::memchr(0, text.as_bytes()) {
             self.report(Rule::NulByte, Span { start, end: start + 1 }, "contains a NUL byte", "remove it");
         }
@@ -57,27 +53,43 @@ impl Linter<'_, '_> {
         }
     }
 
-    /// Checks whether iPXE takes the text for a script. A template can become one if statements are all that is before.
-    fn begins_as_script(&self) -> bool {
-        let begins = |text: &str| {
-            let rest = text.strip_prefix("#!ipxe").or_else(|| text.strip_prefix("#!gpxe"));
-            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_whitespace() || c == '\u{b}'))
-        };
+    /// Finds carriage returns that end no line, except in the first line, whose end is a matter of its own.
+    fn returns(&mut self) {
         let text = self.script.text;
+        if memchr::memchr(b'\r', text.as_bytes()).is_none() {
+            return;
+        }
+        let mut start = 0;
+        for (index, line) in text.split('\n').enumerate() {
+            if let Some(at) = lone_return(line.as_bytes()).filter(|_| index > 0) {
+                let span = Span { start: start + at, end: start + at + 1 };
+                let message = "is a carriage return alone, which ends no line: what follows is part of this one";
+                self.report(Rule::InvisibleCharacter, span, message, "save the file with line feeds as line ends");
+            }
+            start += line.len() + 1;
+        }
+    }
+
+    /// Returns why iPXE would not take the text for a script. A template can become one if statements are all that is
+    /// before.
+    fn no_script(&self) -> Option<NoScript> {
+        let text = self.script.text;
+        let problem = NoScript::of(text.as_bytes())?;
         let first = self.script.parts.first();
-        if begins(text) || first.is_some_and(|part| part.span.start == 0 && part.kind == PartKind::Insertion) {
-            return true;
+        if first.is_some_and(|part| part.span.start == 0 && part.kind == PartKind::Insertion) {
+            return None;
         }
         // Statements can remove the line breaks between them.
         let mut at = 0;
         let mut parts = self.script.parts.iter().peekable();
         while let Some(part) = parts.next_if(|part| text[at..part.span.start].trim().is_empty()) {
             if part.kind == PartKind::Expression || part.kind == PartKind::Insertion {
-                return true;
+                return None;
             }
             at = part.span.end;
         }
         // Parts of other files have no first line of their own.
-        at > 0 && (begins(text[at..].trim_start()) || self.unknown)
+        let begins = at > 0 && (self.unknown || NoScript::of(text[at..].trim_start().as_bytes()).is_none());
+        (!begins).then_some(problem)
     }
 }

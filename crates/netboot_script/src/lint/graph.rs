@@ -3,6 +3,7 @@
 //! After a command, iPXE looks for the next one of the line that its operator lets run. A line whose last command
 //! failed ends the script. `goto` continues at a label, and `exit` ends the script.
 
+use super::command::{is_miscounted, no_number, numeric_words};
 use super::{KnownCommand, Linter, boots};
 use crate::syntax::{Operator, ScriptLine, ScriptWord};
 
@@ -67,8 +68,11 @@ impl Graph {
                 // Known commands are in order, too.
                 let known = known.next_if(|(_, it)| (it.line, it.index) == (number, index)).map(|(at, _)| at);
                 let of = known.map(|at| &linter.known[at]);
-                let (success, failure) =
-                    if command.words.is_empty() { (true, false) } else { of.map_or((true, true), outcomes) };
+                let (success, failure) = match of {
+                    _ if command.words.is_empty() => (true, false),
+                    Some(of) => linter.outcomes(of),
+                    None => (true, true),
+                };
                 let next = |failed: bool| match following[index][usize::from(failed)] {
                     Next::Same(index) => Next::Same(base + index),
                     next => next,
@@ -149,6 +153,38 @@ impl Linter<'_, '_> {
             _ => None,
         }
     }
+
+    /// Checks whether a command always fails, because of its words.
+    pub(super) fn always_fails(&self, known: &KnownCommand<'_, '_>) -> bool {
+        // `help` reads no words.
+        let KnownCommand { name, arguments, .. } = known;
+        *name != "help" && (!arguments.problems.is_empty() || arguments.help || is_miscounted(known))
+            || no_number(known).is_some()
+            || self.lost_target(known).is_some()
+    }
+
+    /// Returns whether a command can succeed, and whether it can fail.
+    fn outcomes(&self, known: &KnownCommand<'_, '_>) -> (bool, bool) {
+        let arguments = &known.arguments;
+        if self.always_fails(known) {
+            return (false, true);
+        }
+        match known.name {
+            "config" | "imgstat" | "imgfree" => (true, !arguments.positional.is_empty()),
+            "exit" | "sleep" => (true, numeric_words(known).any(|word| !word.is_plain())),
+            "goto" => (true, !arguments.positional.first().is_some_and(ScriptWord::is_plain)),
+            "prompt" => (true, arguments.option("timeout").is_some() || arguments.option("key").is_some()),
+            "sync" => (true, arguments.option("timeout").is_some()),
+            "echo" | "form" | "help" | "menu" | "params" | "route" | "shell" => (true, false),
+            _ => (true, true),
+        }
+    }
+}
+
+/// Checks whether the command `name` fails only if a word of it is wrong, or what it belongs to is missing. Scripts need
+/// not handle that, and do not end by it.
+pub(super) fn fails_by_mistake(name: &str) -> bool {
+    matches!(name, "clear" | "config" | "exit" | "ifclose" | "ifstat" | "inc" | "item" | "param" | "set" | "sleep")
 }
 
 /// Returns what follows each command of `line` after it has succeeded, and after it has failed.
@@ -166,22 +202,6 @@ fn following(line: &ScriptLine<'_>) -> Vec<[Next; 2]> {
         };
     }
     all
-}
-
-/// Returns whether a command can succeed, and whether it can fail.
-fn outcomes(known: &KnownCommand<'_, '_>) -> (bool, bool) {
-    let arguments = &known.arguments;
-    if !arguments.problems.is_empty() {
-        return (false, true);
-    }
-    match known.name {
-        "imgstat" | "imgfree" => (true, !arguments.positional.is_empty()),
-        "goto" => (true, !arguments.positional.first().is_some_and(ScriptWord::is_plain)),
-        "prompt" => (true, arguments.option("timeout").is_some() || arguments.option("key").is_some()),
-        "clear" | "config" | "echo" | "exit" | "form" | "help" | "ifclose" | "ifstat" | "inc" | "item" | "menu"
-        | "param" | "params" | "route" | "set" | "shell" | "sleep" | "sync" => (true, false),
-        _ => (true, true),
-    }
 }
 
 /// Checks whether a command usually does not come back, because it starts something else or ends the machine's work.

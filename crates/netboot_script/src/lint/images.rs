@@ -1,5 +1,6 @@
 //! Rules about kernels and their initial RAM disks.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{KnownCommand, Linter, boots, fetches};
@@ -17,7 +18,7 @@ const MAX_KERNELS: usize = 100;
 struct Group<'s> {
     kernels: Vec<Kernel<'s>>,
     /// The names of the images that can be an initial RAM disk; `None` for one that is computed.
-    images: Vec<Option<&'s str>>,
+    images: Vec<Option<Cow<'s, str>>>,
     /// The part of a template that it is in.
     branch: usize,
     conditional: bool,
@@ -28,6 +29,48 @@ struct Kernel<'s> {
     span: Span,
     /// Its arguments.
     words: Vec<(&'s str, Span, bool)>,
+}
+
+impl<'s> Group<'s> {
+    /// Takes the image that `command` executes or selects, which can have been fetched before, for a kernel.
+    fn select(&mut self, command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) {
+        self.drop(first);
+        self.kernels.push(kernel(command, first));
+    }
+
+    /// Replaces images by what a command makes of them.
+    fn convert(&mut self, command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) {
+        // The others have a signature or a key beside the image.
+        let used = if command.name == "imgextract" { Some(first) } else { command.arguments.positional.get(1) };
+        if let Some(used) = used.filter(|_| command.arguments.option("keep").is_none()) {
+            self.drop(used);
+        }
+        match command.name {
+            "imgverify" => return,
+            // It has another name from here on.
+            "imgdecrypt" => self.drop(first),
+            _ => {}
+        }
+        let stripped = |name: Cow<'s, str>| match name.rfind('.') {
+            Some(end) => Cow::Owned(name[..end].to_owned()),
+            None => name,
+        };
+        let is_named = command.arguments.option("name").is_some();
+        self.images.push(image_name(command, first).map(|name| if is_named { name } else { stripped(name) }));
+    }
+
+    /// Discards an image.
+    fn free(&mut self, word: &ScriptWord<'_>) {
+        self.drop(word);
+        self.kernels.retain(|kernel| base_name(kernel.name) != word.text);
+    }
+
+    /// Takes the image with the name `word` out of those that can be an initial RAM disk.
+    fn drop(&mut self, word: &ScriptWord<'_>) {
+        // A name that is computed can be that of any of them; those of files have no slash.
+        self.conditional |= !word.is_plain() && !word.text.contains('/') && !self.images.is_empty();
+        self.images.retain(|name| name.as_deref() != Some(&*word.text));
+    }
 }
 
 impl<'s> Linter<'s, '_> {
@@ -51,20 +94,20 @@ impl<'s> Linter<'s, '_> {
             match (command.name, first) {
                 // Only the last kernel starts, unless the script decides which.
                 _ if group.kernels.len() > MAX_KERNELS => group.kernels.clear(),
-                ("kernel" | "imgload" | "imgselect", Some(first)) => group.kernels.push(kernel(command, first)),
+                ("kernel" | "imgload" | "imgselect", Some(first)) => group.select(command, first),
                 ("imgargs", Some(first)) => {
                     let name = base_name(&first.text);
                     group.kernels.retain(|kernel| base_name(kernel.name) != name);
-                    group.kernels.push(kernel(command, first));
+                    group.select(command, first);
                 }
-                ("initrd" | "imgfetch" | "module" | "imgextract", Some(first)) => {
-                    group.images.push(image_name(command, first));
-                }
+                ("initrd" | "imgfetch" | "module", Some(first)) => group.images.push(image_name(command, first)),
+                ("imgextract" | "imgdecrypt" | "imgverify", Some(first)) => group.convert(command, first),
                 ("boot" | "imgexec" | "chain", Some(first)) if command.arguments.positional.len() > 1 => {
-                    group.kernels.push(kernel(command, first));
+                    group.select(command, first);
                     self.start(&std::mem::take(&mut group));
                 }
                 (name, _) if boots(name) => self.start(&std::mem::take(&mut group)),
+                ("imgfree", Some(_)) => command.arguments.positional.iter().for_each(|word| group.free(word)),
                 ("imgfree" | "exit", _) => group = Group::default(),
                 _ => {}
             }
@@ -101,7 +144,7 @@ impl<'s> Linter<'s, '_> {
 
     /// Checks a kernel that starts.
     fn start(&mut self, group: &Group<'s>) {
-        let images: BTreeSet<&str> = group.images.iter().flatten().copied().collect();
+        let images: BTreeSet<&str> = group.images.iter().flatten().map(|name| &**name).collect();
         let certain = group.images.iter().all(Option::is_some) && !group.conditional && !images.is_empty();
         let among: Vec<_> = images.iter().take(5).map(|name| format!("`{name}`")).collect();
         let among = shortened(among.join(", "));
@@ -120,7 +163,13 @@ impl<'s> Linter<'s, '_> {
                 }
                 if certain && !images.contains(name) && name != "initrd.magic" {
                     let message = format!("`{text}` names no image: on UEFI, the kernel looks among {among}");
-                    self.report(Rule::InitrdArgument, *span, message, "write the name of the image");
+                    let has_blank = images.iter().any(|name| name.contains(' '));
+                    let remedy = if has_blank {
+                        "give the image a name without blanks with `--name`, and write that"
+                    } else {
+                        "write the name of the image"
+                    };
+                    self.report(Rule::InitrdArgument, *span, message, remedy);
                 }
             }
             self.without_argument(kernel, named, group);
@@ -137,7 +186,8 @@ impl<'s> Linter<'s, '_> {
         if named || !is_linux || !certain || group.images.is_empty() || group.conditional {
             return;
         }
-        let image = group.images.iter().flatten().next().copied().unwrap_or("NAME");
+        let image = group.images.iter().flatten().next().filter(|name| !name.contains(' '));
+        let image = image.map_or("NAME", |name| name);
         let message = "has no `initrd=`, by which a kernel older than 5.7 finds its initial RAM disk on UEFI";
         // From 2.0.0 on, iPXE offers it to newer kernels by a way that needs no argument.
         let severity = if self.target.ipxe == IpxeRelease::V1_21_1 { Severity::Warning } else { Severity::Note };
@@ -163,11 +213,27 @@ fn kernel<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Kern
 }
 
 /// Returns the name that iPXE gives the image of a command, unless it is computed.
-fn image_name<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Option<&'s str> {
+fn image_name<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Option<Cow<'s, str>> {
     let given = command.arguments.option("name").map(|option| option.value.map_or("", |(value, _)| value));
-    let name = given.unwrap_or_else(|| base_name(&first.text));
+    let name = given.map_or_else(|| decoded(base_name(&first.text)), Cow::Borrowed);
     let plain = !name.contains("${") && !name.contains("{{") && !name.contains("<%") && !first.template;
     (plain && !name.is_empty()).then_some(name)
+}
+
+/// Returns `name` with the bytes that `%20` and the like stand for.
+fn decoded(name: &str) -> Cow<'_, str> {
+    if !name.contains('%') {
+        return Cow::Borrowed(name);
+    }
+    let (mut bytes, mut rest) = (Vec::new(), name.as_bytes());
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Returns the last part of an address's path.

@@ -13,6 +13,8 @@ mod words;
 
 use std::collections::{BTreeSet, HashMap};
 
+pub use self::fetch::fetched_addresses;
+
 use crate::arguments::Arguments;
 use crate::commands::{Availability, CommandSpec};
 use crate::finding::{Finding, shortened};

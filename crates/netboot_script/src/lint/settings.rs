@@ -1,6 +1,6 @@
 //! Rules about the names of settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{KnownCommand, Linter};
 use crate::rule::Rule;
@@ -19,6 +19,7 @@ impl<'s> Linter<'s, '_> {
             self.setting_that(command);
         }
         self.known = known;
+        self.counted_texts();
         // A script that computes that many names can have set any.
         if self.unknown || self.set_prefixes.len() > MAX_PREFIXES {
             return;
@@ -42,6 +43,33 @@ impl<'s> Linter<'s, '_> {
                 let message = format!("`{name}` is set nowhere in this script, so another one has to set it");
                 self.report(Rule::UnsetSetting, span, message, "set it, or check it with `isset`");
             }
+        }
+    }
+
+    /// Finds settings that the script sets as text and counts as numbers.
+    fn counted_texts(&mut self) {
+        let first = |it: &KnownCommand<'s, '_>| it.arguments.positional.first().filter(|word| word.is_plain());
+        let (mut texts, mut others) = (HashMap::new(), BTreeSet::new());
+        for it in &self.known {
+            let Some(word) = first(it) else { continue };
+            match (it.name, word.text.split_once(':')) {
+                ("set", None) if it.arguments.positional.len() > 1 => {
+                    texts.entry(&*word.text).or_insert_with(|| self.line(it.line).number);
+                }
+                ("clear", None) => drop(others.insert(&*word.text)),
+                ("set" | "inc", Some((name, _))) => drop(others.insert(name)),
+                _ => {}
+            }
+        }
+        // Settings that iPXE knows have a type, whoever sets them.
+        let is_text = |name: &str| !others.contains(name) && !is_known(None, name) && !name.contains('/');
+        let counting = self.known.iter().filter(|it| it.name == "inc").filter_map(first);
+        let counted: Vec<_> = counting
+            .filter_map(|word| Some((word.span, &*word.text, *texts.get(&*word.text).filter(|_| is_text(&word.text))?)))
+            .collect();
+        for (span, name, line) in counted {
+            let message = format!("`{name}` is text since line {line}, so `inc` fails");
+            self.report(Rule::SettingType, span, message, format!("write `set {name}:int32` there"));
         }
     }
 

@@ -11,8 +11,10 @@ pub(super) const TEXTS: &[RuleText] = &[
         title: "`#!ipxe` is not the first line",
         why: "iPXE takes a file for a script only if its first bytes are `#!ipxe` and a space or line break. With an \
               empty line, a blank or a byte order mark before them, it reports \"Exec format error\" on UEFI. On BIOS, \
-              it takes the text for a network boot program and executes it, which usually hangs the machine.",
-        remedy: "Make `#!ipxe` the first line, and save the file as UTF-8 without a byte order mark.",
+              it takes the text for a network boot program and executes it, which usually hangs the machine. `#!gpxe`, \
+              from iPXE's earlier name, is as good. If lines end in carriage returns alone, all of them are part of \
+              the first one, which is a comment: iPXE does nothing, and reports success.",
+        remedy: "Make `#!ipxe` the first line, and save the file as UTF-8 without a byte order mark, with line feeds.",
         passing: "#!ipxe\nshell\n",
         failing: "\u{feff}#!ipxe\nshell\n",
     },
@@ -98,9 +100,9 @@ pub(super) const TEXTS: &[RuleText] = &[
     RuleText {
         id: "wrong-arguments",
         severity: Error,
-        title: "A command has too few or too many words",
-        why: "iPXE prints the usage of the command, which fails. Settings never become several words, so a value with \
-              blanks is still one word.",
+        title: "A command has too few or too many words, or a word that has to be a number and is none",
+        why: "iPXE prints the usage of the command, or \"invalid integer value\", and the command fails. Settings never \
+              become several words, so a value with blanks is still one word.",
         remedy: "Give the command the words that it takes. iPXE has no quoting: use settings for text with blanks.",
         passing: "#!ipxe\niseq ${platform} efi && shell ||\n",
         failing: "#!ipxe\niseq ${platform} efi shell ||\n",
@@ -211,10 +213,11 @@ pub(super) const TEXTS: &[RuleText] = &[
     RuleText {
         id: "invisible-character",
         severity: Warning,
-        title: "There is a character that only looks like a blank, a quote or a hyphen, or that nobody sees",
+        title: "There is a character that only looks like a blank, a quote, a hyphen or a line break, or that nobody sees",
         why: "iPXE separates words at blanks and tabs of ASCII only, and options begin with the hyphen of ASCII. Text \
               that was copied from a web page or a word processor often has other characters that look the same, and \
-              some that nobody sees or that show the text in another order.",
+              some that nobody sees or that show the text in another order. A carriage return alone ends no line: what \
+              follows is part of the line before.",
         remedy: "Type the characters again.",
         passing: "#!ipxe\nset a b\necho ${a}\n",
         failing: "#!ipxe\nset a\u{a0}b\necho ${a}\n",
@@ -232,11 +235,12 @@ pub(super) const TEXTS: &[RuleText] = &[
     RuleText {
         id: "setting-type",
         severity: Warning,
-        title: "A setting has a type that does not exist",
+        title: "A setting has a type that does not exist, or none where it is counted",
         why: "iPXE knows the types `string`, `uristring`, `ipv4`, `ipv6`, `int8`, `int16`, `int32`, `uint8`, `uint16`, \
               `uint32`, `hex`, `hexhyp`, `hexraw`, `base64`, `uuid`, `guid`, `busdevfn` and `dnssl`. With another \
-              type, a setting is always empty, and cannot be set.",
-        remedy: "Use one of these types.",
+              type, a setting is always empty, and cannot be set. Without a type, `set` makes text of it, for which \
+              `inc` fails with \"Operation not supported\".",
+        remedy: "Use one of these types, and `int32` for what `inc` counts.",
         passing: "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyp}.ipxe\n",
         failing: "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyphen}.ipxe\n",
     },
@@ -340,7 +344,8 @@ pub(super) const TEXTS: &[RuleText] = &[
         severity: Warning,
         title: "The script ends if a command fails",
         why: "A command that fails without `||` ends the script, and the machine goes on with its next boot device. \
-              What stands after it as a second try, a message or a shell never runs.",
+              What stands after it as a second try, a message or a shell never runs. Only `boot` without a selected \
+              image does not fail: iPXE 2.0.0 prints \"No image selected\", and goes on.",
         remedy: "Write `||` and what to do then, or `||` alone to go on.",
         passing: "#!ipxe\nchain http://192.0.2.1/a.ipxe ||\nchain http://192.0.2.2/a.ipxe\n",
         failing: "#!ipxe\nchain http://192.0.2.1/a.ipxe\nchain http://192.0.2.2/a.ipxe\n",

@@ -121,7 +121,12 @@ impl Operator {
     }
 }
 
-impl ScriptWord<'_> {
+impl<'t> ScriptWord<'t> {
+    /// Returns a word that stands in no script.
+    pub(crate) fn plain(text: &'t str) -> Self {
+        Self { span: Span::default(), text: Cow::Borrowed(text), template: false, expands: false }
+    }
+
     /// Checks whether the word is the same in every run.
     #[must_use]
     pub fn is_plain(&self) -> bool {

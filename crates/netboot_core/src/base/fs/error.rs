@@ -162,8 +162,7 @@ impl Error {
 
 impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
-        let class = if is::<NotUtf8>(&self.source) { Class::BadInput } else { Class::Failure };
-        let diagnosis = class.about(&self.path);
+        let diagnosis = Class::Failure.about(&self.path);
         match remedy(self.action, &self.source, &self.path) {
             Some(remedy) => diagnosis.help(remedy),
             None => diagnosis,
