@@ -748,7 +748,7 @@ fn names_in_a_tree_forge_no_message() {
         "",
     )
     .unwrap();
-    assert_harmless(&project.run_within_limits(&["verify"]).error(1), 0);
+    assert_harmless(&project.run_within_limits(&["verify"]).error(1), 1);
 }
 
 fn names_in_a_tarball_and_its_manifest_forge_no_message() {
