@@ -725,7 +725,7 @@ boots vmlinuz
             let found = WayBuilder::default().add(Duration::ZERO, command(line)).unwrap();
             assert_eq!((found.is_good(), found), (is_good, end));
         }
-        for line in ["shell x", "reboot --cold", "poweroff now", "sanboot --no-descibe", "sanboot --help"] {
+        for line in ["shell x", "reboot --cold", "poweroff now", "sanboot --no-such-option", "sanboot --help"] {
             assert_eq!(WayBuilder::default().add(Duration::ZERO, command(line)), None);
         }
     }

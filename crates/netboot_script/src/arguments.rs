@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn a_command_is_refused_because_of_its_words() {
         let refused = |line: &str| is_refused(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        for line in ["sanboot --no-descibe", "shell x", "reboot --help", "poweroff now", "sanboot --drive abc", "goto"]
+        for line in
+            ["sanboot --no-such-option", "shell x", "reboot --help", "poweroff now", "sanboot --drive abc", "goto"]
         {
             assert!(refused(line), "{line}");
         }

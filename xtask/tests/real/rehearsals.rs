@@ -324,7 +324,7 @@ fn commands_that_fail(real: &Real) -> Result<(), String> {
         ("exit nope", &["exit nope", "failed: Invalid argument"], fails, 10),
         ("exit nope || exit 2", &["exit nope", "failed: Invalid argument", "exit 2"], "returns to the firmware", 0),
         ("boot", &["boot", "No image selected"], "returns to the firmware", 0),
-        ("sanboot --no-descibe", &["sanboot --no-descibe", "failed: Invalid argument"], fails, 10),
+        ("sanboot --no-such-option", &["sanboot --no-such-option", "failed: Invalid argument"], fails, 10),
         ("shell x", &["shell x", "failed: *"], fails, 10),
         ("reboot --help || exit", &["reboot --help", "failed: *", "exit"], "returns to the firmware", 0),
         ("shim --help || shim a b", &["shim --help", "failed: *", "shim a b", "failed: *"], fails, 10),

@@ -123,8 +123,8 @@ const MARKS: [&str; 44] = [
     "ASIA",
     AGE,
     "rivateKey",
-    "ecret_access_key",
-    "ECRET_ACCESS_KEY",
+    "_access_key",
+    "_ACCESS_KEY",
     "?",
     "&",
     "@",
@@ -229,7 +229,7 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
             (length == 16 && is_start).then_some(SecretKind::AwsKey)
         }
         // It is given in the syntax of a shell, of INI or of YAML, and always has 40 digits of base64.
-        "ecret_access_key" | "ECRET_ACCESS_KEY" => {
+        "_access_key" | "_ACCESS_KEY" => {
             let value = rest.trim_start_matches(['"', ' ', '\t', '=', ':', '\'']);
             let length = value.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte)).count();
             (length == 40 && value.len() < rest.len()).then_some(SecretKind::AwsKey)
