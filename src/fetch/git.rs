@@ -166,7 +166,8 @@ fn refuse_ssh(url: &Url) -> Result<(), Error> {
     let text = url.expose();
     let misspelled = url.misspelled();
     if misspelled.is_some() || text.starts_with("ssh://") || (local_path(text).is_none() && !text.contains("://")) {
-        let failure = GitFailure::from(misspelled.unwrap_or_else(|| "ssh addresses are not supported".to_owned()));
+        let kind = if text.contains("::") { "remote helpers of git" } else { "ssh addresses" };
+        let failure = GitFailure::from(misspelled.unwrap_or_else(|| format!("{kind} are not supported")));
         return Err(Error::Fetch { url: url.to_string(), failure });
     }
     Ok(())

@@ -130,7 +130,17 @@ impl<R: Read> Tarball<R> {
     /// [`Error`] if reading fails, or if more than padding follows the last entry.
     pub fn finish(self) -> Result<R, Error> {
         let mut stream = self.archive.into_inner();
-        io::copy(&mut stream.by_ref().take(MAX_PADDING), &mut io::sink())?;
+        let (mut padding, mut bytes) = (stream.by_ref().take(MAX_PADDING), [0; 4 << 10]);
+        loop {
+            let count = padding.read(&mut bytes)?;
+            if count == 0 {
+                break;
+            }
+            // Some programs go on to another tarball behind the padding.
+            if bytes[..count].iter().any(|byte| *byte != 0) {
+                return Err(Refusal::Trailing.into());
+            }
+        }
         if stream.read(&mut [0])? == 0 { Ok(stream) } else { Err(Refusal::Trailing.into()) }
     }
 }

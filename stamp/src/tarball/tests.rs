@@ -195,6 +195,8 @@ fn a_tarball_ends_where_it_ends() {
     read(&packed).unwrap();
     let trailing = "something follows the end of the tarball";
     assert_eq!(read(&[&packed[..], b"x"].concat()).unwrap_err().to_string(), trailing);
+    let two = [&tar[..], &file("a", b"2"), &[0; 1024]].concat();
+    assert_eq!(read(&pack(&two)).unwrap_err().to_string(), trailing);
     let bomb = [tar.clone(), vec![0; 2 << 20]].concat();
     assert_eq!(read(&pack(&bomb)).unwrap_err().to_string(), trailing);
     for length in [packed.len() - 1, packed.len() / 2, 20] {
