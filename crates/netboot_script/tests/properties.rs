@@ -1,6 +1,7 @@
 //! Whatever a script contains, it is read, and every place that is named is in it.
 
 use netboot_script::commands::COMMANDS;
+use netboot_script::syntax::keep_line_ends;
 use netboot_script::{IpxeRelease, LintTarget, ParsedScript, ScriptPlatform, Templates, lint};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -119,6 +120,14 @@ proptest! {
             parsed.commands().flat_map(|(_, command)| &command.words).map(|word| word.text.to_string()).collect();
         prop_assert_eq!(found, &words[label..]);
         prop_assert_eq!(parsed.labels().count(), label);
+    }
+
+    #[test]
+    fn the_lines_of_a_template_end_where_they_did(text in script()) {
+        if let Ok(kept) = keep_line_ends(&text) {
+            prop_assert_eq!(kept.replace('+', ""), text.replace('+', ""));
+            prop_assert_eq!(kept.lines().count(), text.lines().count());
+        }
     }
 
     #[test]

@@ -152,7 +152,11 @@ impl Template {
             let line = super::toml::line_at(content, offset);
             return Err(at(line).finding(message, "make several of it with `{% set %}`"));
         }
-        let (environment, uses) = compile_apart(text).map_err(|error| {
+        let text = keep_line_ends(text).map_err(|offset| {
+            let message = "begins a block behind a command, which goes on in the next line: without the block, the command would go on there";
+            at(super::toml::line_at(content, offset)).finding(message, "put the tag on a line of its own")
+        })?;
+        let (environment, uses) = compile_apart(&text).map_err(|error| {
             let ScriptFlaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
             at(line).finding(message, remedy)
         })?;
@@ -383,7 +387,7 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     // This filter would turn data into code, and this function would be a variable that nobody has set.
     environment.remove_filter("safe");
     environment.remove_global("debug");
-    environment.add_template_owned(NAME, keep_line_ends(text).into_owned())?;
+    environment.add_template_owned(NAME, text.to_owned())?;
     Ok(environment)
 }
 
@@ -481,6 +485,17 @@ mod tests {
             render(text, &[("fast", "1")]).unwrap(),
             "#!ipxe\nkernel k quiet fast\ninitrd i \nboot\nshell\nexit\n"
         );
+    }
+
+    #[test]
+    fn a_block_of_several_lines_begins_on_a_line_of_its_own() {
+        let error = render("#!ipxe\nset x 1 {% if a is defined %}\nset y 2\n{% endif %}\nshell\n", &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:2: begins a block behind a command, "), "{error}");
+        // What is no template is told by the engine.
+        for text in ["#!ipxe\n{% if a %\nshell\n{% endif %}\n", "{% set s = '{%' %", "{{ '{%' }"] {
+            assert!(render(text, &[]).unwrap_err().contains("syntax error"), "{text}");
+        }
+        assert_eq!(render("{% set s = '{%' %}\n{{ s }}\n", &[]).unwrap(), "{%\n");
     }
 
     #[test]
