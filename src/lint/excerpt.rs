@@ -3,6 +3,7 @@
 use netboot_script::syntax::Span;
 use netboot_script::{Finding, ParsedScript};
 
+use crate::base::diagnostic::shortened;
 use crate::base::secrets;
 use crate::base::url::without_credentials_in;
 use crate::printable::single_line;
@@ -24,28 +25,55 @@ pub struct LineExcerpt {
     pub width: usize,
 }
 
-/// Cuts excerpts out of a script.
-pub(super) struct Excerpts<'s, 't> {
+/// Words the findings of a script, and cuts excerpts out of it. No secret of the script is shown.
+#[derive(Debug)]
+pub struct FindingTexts<'s, 't> {
     parsed: &'s ParsedScript<'t>,
     /// The number of the last line, and whether it has a secret: a line can be as long as the script, and have many findings.
     last: Option<(usize, bool)>,
 }
 
-impl<'s, 't> Excerpts<'s, 't> {
-    pub(super) fn of(parsed: &'s ParsedScript<'t>) -> Self {
+impl<'s, 't> FindingTexts<'s, 't> {
+    /// Prepares the texts of findings in `parsed`.
+    #[must_use]
+    pub fn of(parsed: &'s ParsedScript<'t>) -> Self {
         Self { parsed, last: None }
     }
 
     /// Returns the excerpt for `finding`, unless the line is empty, or has a secret that is not in a URL.
     pub(super) fn cut(&mut self, finding: &Finding) -> Option<LineExcerpt> {
         let line = self.parsed.line_text(finding.line);
-        let secret = match self.last {
-            Some((number, secret)) if number == finding.line => secret,
-            _ => !secrets::find(without_credentials_in(line).as_bytes()).is_empty(),
-        };
-        self.last = Some((finding.line, secret));
-        (!secret).then(|| marked(self.parsed, line, finding)).filter(|excerpt| !excerpt.text.trim().is_empty())
+        let excerpt = (!self.has_secret(finding.line)).then(|| marked(self.parsed, line, finding));
+        excerpt.filter(|excerpt| !excerpt.text.trim().is_empty())
     }
+
+    /// Returns the complete message of `finding`, shortened if a word in it is long. Words of a line with a secret that is
+    /// not in a URL are left out.
+    pub fn message(&mut self, finding: &Finding) -> String {
+        let message = without_credentials_in(&finding.text(secrets::shown));
+        shortened(if self.has_secret(finding.line) { without_words(&message) } else { message })
+    }
+
+    /// Returns the remedy of `finding`, in the same way.
+    pub fn remedy(&mut self, finding: &Finding) -> String {
+        if self.has_secret(finding.line) { without_words(&finding.remedy) } else { finding.remedy.clone() }
+    }
+
+    /// Checks whether the line `number` has a secret that is not in a URL.
+    fn has_secret(&mut self, number: usize) -> bool {
+        let secret = match self.last {
+            Some((last, secret)) if last == number => secret,
+            _ => !secrets::find(without_credentials_in(self.parsed.line_text(number)).as_bytes()).is_empty(),
+        };
+        self.last = Some((number, secret));
+        secret
+    }
+}
+
+/// Returns `message` with `...` in place of what it quotes in backticks.
+fn without_words(message: &str) -> String {
+    let parts = message.split('`').enumerate().map(|(index, part)| if index % 2 == 0 { part } else { "..." });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn marked(parsed: &ParsedScript<'_>, line: &str, finding: &Finding) -> LineExcerpt {

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use netboot_script::syntax::Span;
 use netboot_script::{Finding, ParsedScript, Rule, Severity};
 
-use super::excerpt::{Excerpts, LineExcerpt};
+use super::excerpt::{FindingTexts, LineExcerpt};
 use super::request::{Error, MAX_SCRIPTS};
-use crate::base::diagnostic::{Diagnostic, shortened};
-use crate::base::secrets;
-use crate::base::url::{without_credentials, without_credentials_in};
+use crate::base::diagnostic::Diagnostic;
+use crate::base::url::without_credentials;
 use crate::digest::Sha256Digest;
 
 /// Maximum number of findings in one run that are reported one by one, and of the bytes of their texts; all are counted.
@@ -75,16 +74,10 @@ pub struct LintFinding {
     span: Span,
 }
 
-/// Returns the complete message of `finding`, without passwords, and shortened if a word in it is long.
-#[must_use]
-pub fn message_of(finding: &Finding) -> String {
-    shortened(without_credentials_in(&finding.text(secrets::shown)))
-}
-
 impl LintFinding {
     /// Prepares `findings` of the script `parsed` for a report, with at most `left` excerpts.
     pub(super) fn all(findings: Vec<Finding>, parsed: &ParsedScript<'_>, mut left: usize) -> Vec<Self> {
-        let mut excerpts = Excerpts::of(parsed);
+        let mut texts = FindingTexts::of(parsed);
         let mut notes = BTreeSet::new();
         let prepare = |finding: Finding| {
             // Of notes that say the same, only the first is shown with its line.
@@ -96,8 +89,9 @@ impl LintFinding {
                 Some(text) if !text.contains('\n') => (finding.line, finding.column + text.chars().count()),
                 _ => parsed.position(end),
             };
-            let (message, excerpt) = (message_of(&finding), if shown { excerpts.cut(&finding) } else { None });
-            let Finding { rule, severity, span, line, column, remedy, .. } = finding;
+            let (message, excerpt) = (texts.message(&finding), if shown { texts.cut(&finding) } else { None });
+            let remedy = texts.remedy(&finding);
+            let Finding { rule, severity, span, line, column, .. } = finding;
             Self { rule, severity, line, column, end, message, remedy, excerpt, span }
         };
         findings.into_iter().map(prepare).collect()

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use netboot_script::{Finding, LintTarget, ParsedScript, ScriptPlatform, Templates, lint};
 
 pub use self::contents::LintBuild;
-pub use self::excerpt::LineExcerpt;
-pub use self::linted::{LintFinding, LintedScript, LintedScripts, message_of};
+pub use self::excerpt::{FindingTexts, LineExcerpt};
+pub use self::linted::{LintFinding, LintedScript, LintedScripts};
 pub use self::request::{Error, LintPlace, LintRequest, MAX_WORDS};
 use self::sources::FoundScript;
 use crate::base::diagnostic::Help;

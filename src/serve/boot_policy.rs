@@ -219,6 +219,12 @@ impl<'n> BootPolicy<'n> {
         }
         warnings.extend(self.all_missing_scripts());
         warnings.extend(self.of_server(kind));
+        if self.clients.iter().all(|client| client.loader.is_none()) && self.too_long.is_empty() {
+            let message = "the root of the tree has no loaders, so a machine that is not a host with a site gets none";
+            warnings.push(
+                Diagnostic::new(message).help("list them as `loaders` of [default], or name each machine as [[host]]"),
+            );
+        }
         warnings.extend(self.unserved.iter().map(|host| {
             let platform = host.platform;
             let message = format!(

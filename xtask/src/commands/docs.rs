@@ -483,7 +483,8 @@ mod tests {
                 let block = block.split("```").next().unwrap_or_default().replace("\\\n", " ");
                 for line in block.lines().map(str::trim).filter(|line| line.starts_with("cargo xtask")) {
                     let line = line.split(" #").next().unwrap_or_default();
-                    let line = line.split(" || ").next().unwrap_or_default();
+                    // A shell replaces the tilde at the beginning of a word.
+                    let line = &line.split(" || ").next().unwrap_or_default().replace(" ~/", " /home/you/");
                     if let Err(error) = cli::published().try_get_matches_from(words(line).into_iter().skip(1)) {
                         let shown = [clap::error::ErrorKind::DisplayHelp, clap::error::ErrorKind::DisplayVersion];
                         if !shown.contains(&error.kind()) {

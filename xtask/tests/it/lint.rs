@@ -290,7 +290,8 @@ fn passwords_are_not_shown() {
     let project = Project::cold();
     let script = "#!ipxe\nchain http://admin:S3CRET@192.0.2.1/a ||\nchain htp://admin:S3CRET@192.0.2.1/a ||\n\
                   chain http:/bob:S3CRET@192.0.2.1/ ||\nimgfetch --bogus http://192.0.2.1/k?token=S3CRET12 ||\n\
-                  chain bob:S3CRET@192.0.2.1/ ||\nset net0/password S3CRET ${x\nshell\n";
+                  chain bob:S3CRET@192.0.2.1/ ||\nset net0/password S3CRET ${x\nset password S3CRET&& boot\n\
+                  set password S3\u{a0}S3CRET\nshell\n";
     let path = project.write("a.ipxe", script).path("a.ipxe");
     let sarif = project.path("out.sarif");
     for format in ["human", "json"] {

@@ -12,7 +12,7 @@ use netboot_loaders::base::diagnostic::{Class, shortened};
 use netboot_loaders::base::fs::MAX_TEXT;
 use netboot_loaders::base::parallel;
 use netboot_loaders::base::progress::Progress;
-use netboot_loaders::lint::{LintBuild, MAX_WORDS, lint_for, message_of};
+use netboot_loaders::lint::{FindingTexts, LintBuild, MAX_WORDS, lint_for};
 use netboot_loaders::printable::printable;
 use netboot_script::editor::{Completion, CompletionKind, MAX_COMPLETIONS, completions, definition, hover};
 use netboot_script::syntax::{Span, count_words};
@@ -160,7 +160,9 @@ impl Server {
             "textDocument/didOpen" | "textDocument/didChange" | "textDocument/didClose" => {
                 match serde_json::from_slice::<Notification>(body) {
                     Ok(notification) if self.stage == Stage::Running => self.note(&method, notification.params),
-                    _ => Vec::new(),
+                    Ok(_) => Vec::new(),
+                    // As with half of a character in UTF-16, which JSON can have, and UTF-8 cannot.
+                    Err(error) => vec![logged(&format!("ignored a message that cannot be read: {error}"))],
                 }
             }
             _ if body.len() > MAX_REQUEST => vec![too_large(body.len() as u64, MAX_REQUEST as u64)],
@@ -222,13 +224,13 @@ impl Server {
         if let Some(reason) = self.excess(&uri, &text) {
             return vec![published(&uri, version, &[]), unchecked(&uri, &reason)];
         }
-        let findings = {
+        let diagnostics: Vec<Value> = {
             let script = ParsedScript::parse(&text, Templates::Opaque);
-            lint_for(&script, &self.target, &self.builds)
+            let findings = lint_for(&script, &self.target, &self.builds);
+            let (mut cursor, mut texts) = (Cursor::new(&text), FindingTexts::of(&script));
+            let findings = findings.iter().take(MAX_DIAGNOSTICS);
+            findings.map(|finding| diagnostic(&mut cursor, &mut texts, finding)).collect()
         };
-        let mut cursor = Cursor::new(&text);
-        let findings = findings.iter().take(MAX_DIAGNOSTICS);
-        let diagnostics: Vec<Value> = findings.map(|finding| diagnostic(&mut cursor, finding)).collect();
         let published = published(&uri, version, &diagnostics);
         self.documents.insert(uri, text);
         vec![published]
@@ -300,7 +302,7 @@ fn published(uri: &str, version: Option<i64>, diagnostics: &[Value]) -> Value {
     json!({ "jsonrpc": "2.0", "method": "textDocument/publishDiagnostics", "params": params })
 }
 
-fn diagnostic(cursor: &mut Cursor<'_>, finding: &Finding) -> Value {
+fn diagnostic(cursor: &mut Cursor<'_>, texts: &mut FindingTexts<'_, '_>, finding: &Finding) -> Value {
     let severity = match finding.severity {
         Severity::Error => 1,
         Severity::Warning => 2,
@@ -311,7 +313,7 @@ fn diagnostic(cursor: &mut Cursor<'_>, finding: &Finding) -> Value {
         "severity": severity,
         "code": finding.rule.id(),
         "source": "ipxe",
-        "message": format!("{}; {}", message_of(finding), finding.remedy),
+        "message": format!("{}; {}", texts.message(finding), texts.remedy(finding)),
     })
 }
 
