@@ -391,7 +391,7 @@ fn many_scripts_are_checked_within_limits() {
     let ran = project.run_within_limits(&lint(&[&large_scripts(&project, 130)]));
     assert!(ran.code == 9 && ran.stdout.len() < 2 << 20, "{} {}", ran.code, ran.stdout.len());
     // Findings alone, of characters that take six times as much in JSON.
-    let gotos = (0..1000).map(|at| format!("dhcp && goto {}{at} ||\n", "\u{1}".repeat(700))).collect::<String>();
+    let gotos = (0..1000).map(|at| format!("dhcp && goto {}{at} ||\n", "\u{1b}".repeat(700))).collect::<String>();
     for number in 0..150 {
         project.write(&format!("many/{number}.ipxe"), &format!("#!ipxe\n# {number}\n{gotos}"));
     }
