@@ -41,6 +41,7 @@ impl<'p> Folder<'p> {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => RemoteReason::Denied,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RemoteReason::Full,
             ErrorKind::NotFound => RemoteReason::Missing,
+            ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::AlreadyExists => RemoteReason::Obstacle,
             _ => RemoteReason::Unknown,
         };
         let subject = RemoteSubject { path: self.at(path).into_string(), host: None };

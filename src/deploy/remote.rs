@@ -208,6 +208,8 @@ pub enum RemoteReason {
     Full,
     /// Something that must exist is missing.
     Missing,
+    /// Something of another kind is there.
+    Obstacle,
     /// The server does not support the operation.
     Unsupported,
     /// The target gives no reason.
@@ -222,6 +224,7 @@ fn remedy(reason: RemoteReason, subject: &RemoteSubject) -> &'static str {
         }
         (RemoteReason::Full, _) => "free space there, and run the command again: it resumes where it stopped",
         (RemoteReason::Missing, _) => "see whether somebody else changes that folder, and run the command again",
+        (RemoteReason::Obstacle, _) => "move away what is there, or choose another folder",
         (RemoteReason::Unsupported, _) => "deploy into a folder of this machine, and copy that by other means",
         (RemoteReason::Unknown, None) => "run the command again once that is put right",
         (RemoteReason::Unknown, Some(_)) => {

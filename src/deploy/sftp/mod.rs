@@ -142,8 +142,14 @@ impl Remote for Sftp<'_> {
             None => Ok(false),
             Some(attributes) if attributes.mode.is_none() || kind(attributes) == FoundKind::Folder => Ok(true),
             Some(_) => {
-                let status = SftpStatus { code: code::FAILURE, message: "not a folder".to_owned() };
-                Err(self.refused("use", &root, &status))
+                let status = SftpStatus { code: code::FAILURE, message: String::new() };
+                let detail = "found something else, wanted a folder".to_owned();
+                Err(match self.refused("use", &root, &status) {
+                    Error::Refused { action, subject, .. } => {
+                        Error::Refused { action, subject, reason: RemoteReason::Obstacle, detail }
+                    }
+                    other => other,
+                })
             }
         }
     }

@@ -126,6 +126,13 @@ fn rights(project: &Project) {
     error: cannot write `PROJECT/served/tftp/netboot-loaders-deployed.json.partial` on `USER@127.0.0.1`: permission denied
     hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
     ");
+    let file = project.path("served/file");
+    std::fs::write(&file, "").unwrap();
+    says!(project, deploy(project, &server, &file, &["--quiet"]), @r"
+    exit code 1, stderr:
+    error: cannot use `PROJECT/served/file` on `USER@127.0.0.1`: found something else, wanted a folder
+    hint: move away what is there, or choose another folder
+    ");
     // A separate key, and a dry run, which needs no write permission.
     let key = format!("IdentityFile={}", project.path("sshd/user"));
     server.write_client_config("host", "other");
