@@ -397,34 +397,38 @@ pub enum OutputKind {
     Tree,
     /// Files in a folder, or a file that replaces nothing.
     Place,
-    /// A file with this beginning, which replaces one that is empty or begins in the same way.
-    File(&'static [u8]),
+    /// A text with this beginning, which replaces a file that is empty or begins in the same way.
+    Text(&'static str),
+    /// A tarball whose first entry has a path with this beginning, which replaces a file that is empty or another of its
+    /// kind.
+    Tarball(&'static str),
 }
 
-/// First bytes of a tarball: gzip with the method deflate.
-const GZIP: &[u8] = b"\x1f\x8b\x08";
-/// First byte of JSON.
-const JSON: &[u8] = b"{";
+/// Beginnings of the JSON files that commands write.
+const IGNITION: &str = "{\n  \"ignition\": {";
+const SARIF: &str = "{\n  \"$schema\": \"https://json.schemastore.org/sarif-";
+const BENCH: &str = "{\n  \"schema-version\": ";
 
 impl XtaskCommand {
     /// Returns the options that name the outputs of this command.
     pub fn outputs(&self) -> Vec<Output> {
         let output = |flag, path: &Option<Utf8PathBuf>, kind| Output { flag, path: path.clone(), kind };
         let of = |flag, path| output(flag, path, OutputKind::Place);
-        let file = |flag, path, beginning| output(flag, path, OutputKind::File(beginning));
+        let text = |flag, path, beginning| output(flag, path, OutputKind::Text(beginning));
+        let tarball = |flag, path, beginning| output(flag, path, OutputKind::Tarball(beginning));
         match self {
             Self::BuildLoaders(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
             Self::Release(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
-            Self::BundleSources { out, .. } => vec![file(Flag::Out, out, GZIP)],
-            Self::BundleBases(args) => vec![file(Flag::Out, &args.out, GZIP)],
+            Self::BundleSources { out, .. } => vec![tarball(Flag::Out, out, "netboot-loaders-")],
+            Self::BundleBases(args) => vec![tarball(Flag::Out, &args.out, "bases.json")],
             Self::Recipe(args) => vec![of(Flag::Out, &args.out)],
-            Self::Ignition(args) => vec![file(Flag::Out, &args.out, JSON)],
+            Self::Ignition(args) => vec![text(Flag::Out, &args.out, IGNITION)],
             Self::Docs(args) if args.man.is_some() => vec![of(Flag::Man, &args.man)],
             Self::Docs(args) => vec![of(Flag::Out, &args.out)],
             Self::BootTest(args) => vec![of(Flag::Report, &args.report)],
-            Self::Lint(args) => vec![file(Flag::Sarif, &args.sarif, JSON)],
+            Self::Lint(args) => vec![text(Flag::Sarif, &args.sarif, SARIF)],
             Self::Rehearse(args) => {
-                vec![of(Flag::Report, &args.report), file(Flag::Record, &args.record, rehearse::RECORD.as_bytes())]
+                vec![of(Flag::Report, &args.report), text(Flag::Record, &args.record, rehearse::RECORD)]
             }
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 vec![of(Flag::Dest, &Some(args.dest.clone()))]
@@ -436,7 +440,7 @@ impl XtaskCommand {
             }
             Self::Bench { what } => {
                 let measured =
-                    what.measure().map(|args| [of(Flag::Scratch, &args.scratch), file(Flag::Json, &args.json, JSON)]);
+                    what.measure().map(|args| [of(Flag::Scratch, &args.scratch), text(Flag::Json, &args.json, BENCH)]);
                 measured.into_iter().flatten().collect()
             }
             Self::Fetch(_)

@@ -31,12 +31,13 @@ mod test;
 mod update;
 mod verify;
 
-use std::io::Read as _;
+use std::io::{BufReader, Read as _};
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs;
 use netboot_loaders::printable::printable;
+use netboot_loaders::stamp::tarball::{Limits, Tarball};
 use netboot_loaders::tree::enclosing::{below_no_tree, outside_trees};
 
 use crate::cli::{DocsArgs, OutputKind, XtaskCommand};
@@ -157,7 +158,11 @@ fn check_output(path: &Utf8Path, kind: OutputKind, host: &Host<'_>) -> Result<()
         );
     }
     outside_inputs(path, host)?;
-    if let OutputKind::File(beginning) = kind { check_file(path, beginning) } else { Ok(()) }
+    match kind {
+        OutputKind::Text(beginning) => check_file(path, |path| is_text(path, beginning)),
+        OutputKind::Tarball(beginning) => check_file(path, |path| Ok(is_tarball(path, beginning))),
+        OutputKind::Tree | OutputKind::Place => Ok(()),
+    }
 }
 
 /// Checks that `path` is not in a folder with inputs of the build, or in the cache.
@@ -174,9 +179,9 @@ fn outside_inputs(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Checks that the file at `path` is empty or begins with `beginning`, if there is one. Through a link, such as
-/// `/dev/stdout`, it would be another one that is replaced, or the link itself.
-fn check_file(path: &Utf8Path, beginning: &[u8]) -> Result<(), Failure> {
+/// Checks that the file at `path` is empty or the command's own, if there is one. Through a link, such as `/dev/stdout`, it
+/// would be another one that is replaced, or the link itself.
+fn check_file(path: &Utf8Path, is_own: impl Fn(&Utf8Path) -> Result<bool, fs::Error>) -> Result<(), Failure> {
     let refuse = |found: String, remedy: &str| {
         Err(Failure::new(Class::Failure, format!("cannot write to `{}`: found {found}", printable(path))).help(remedy))
     };
@@ -190,16 +195,27 @@ fn check_file(path: &Utf8Path, beginning: &[u8]) -> Result<(), Failure> {
     if path.as_str().ends_with('/') {
         return refuse("a slash at its end, wanted the path of a file".into(), "leave the slash out");
     }
-    if !fs::exists(path)? {
-        return Ok(());
-    }
-    let mut content = Vec::new();
-    let read = fs::open(path)?.take(beginning.len() as u64).read_to_end(&mut content);
-    read.map_err(|error| fs::Error::new("read", path, error))?;
-    if content.is_empty() || content == beginning {
+    if !fs::exists(path)? || path.metadata().is_ok_and(|metadata| metadata.len() == 0) || is_own(path)? {
         return Ok(());
     }
     refuse("a file that this command has not written".into(), "name another file, or remove this one")
+}
+
+/// Checks whether the file at `path` begins with `beginning`.
+fn is_text(path: &Utf8Path, beginning: &str) -> Result<bool, fs::Error> {
+    let mut content = Vec::new();
+    let read = fs::open(path)?.take(beginning.len() as u64).read_to_end(&mut content);
+    read.map_err(|error| fs::Error::new("read", path, error))?;
+    Ok(content == beginning.as_bytes())
+}
+
+/// Checks whether the file at `path` is a tarball whose first entry has a path that begins with `beginning`.
+fn is_tarball(path: &Utf8Path, beginning: &str) -> bool {
+    const LIMITS: Limits = Limits { entries: 1, extension: 0, entry: 1 << 30, total: 1 << 30 };
+    let Ok(file) = fs::open(path) else { return false };
+    let mut tarball = Tarball::gzip(BufReader::new(file), LIMITS);
+    let first = tarball.entries().and_then(|mut entries| entries.next());
+    first.is_ok_and(|first| first.is_some_and(|entry| entry.path.starts_with(beginning)))
 }
 
 /// Returns `path` without symbolic links, as far as it exists.

@@ -1,6 +1,7 @@
 //! The target of a published tree: what else may be there, and what it looks like afterwards.
 
 use netboot_fixtures::harness::xtask;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -92,6 +93,10 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
 fn an_output_replaces_neither_a_link_nor_the_file_of_somebody_else() {
     let project = Project::new();
     project.write("target", "precious").write("theirs", "precious").write("folder/file", "precious");
+    project.write("json", "{\n  \"name\": \"precious\"\n}\n");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"precious").unwrap();
+    std::fs::write(project.path("theirs.tar.gz"), gzip.finish().unwrap()).unwrap();
     symlink("target", project.path("link")).unwrap();
     symlink("/proc/self/fd/1", project.path("stream")).unwrap();
     for (command, option) in
@@ -101,6 +106,8 @@ fn an_output_replaces_neither_a_link_nor_the_file_of_somebody_else() {
             ("link", "a symbolic link to `target`", "name the file itself"),
             ("stream", "a symbolic link to `/proc/self/fd/1`", "name the file itself"),
             ("theirs", "a file that this command has not written", "name another file, or remove this one"),
+            ("json", "a file that this command has not written", "name another file, or remove this one"),
+            ("theirs.tar.gz", "a file that this command has not written", "name another file, or remove this one"),
             ("folder", "a folder, wanted the path of a file", "name a file in it"),
             ("folder/..", "a folder, wanted the path of a file", "name a file in it"),
             ("new/", "a slash at its end, wanted the path of a file", "leave the slash out"),

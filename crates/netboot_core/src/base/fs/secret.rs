@@ -109,6 +109,8 @@ pub fn check_passphrase(path: &Utf8Path) -> std::result::Result<(), SecretFlaw> 
         line if line.contains(&b'\n') => "several lines",
         line if line.contains(&b'\r') => "a carriage return",
         line if line.contains(&0) => "a zero byte",
+        // osslsigncode leaves it out, and openssl does not.
+        line if line.starts_with(b"\xef\xbb\xbf") => "a byte order mark",
         line if line.len() > MAX_PASSPHRASE => "too many bytes",
         _ => return Ok(()),
     };
@@ -154,6 +156,7 @@ mod tests {
         assert_eq!(found(b"secret\n\n"), Some("several lines"));
         assert_eq!(found(b"secret\r\n"), Some("a carriage return"));
         assert_eq!(found(b"s\0ecret"), Some("a zero byte"));
+        assert_eq!(found(b"\xef\xbb\xbfsecret"), Some("a byte order mark"));
         assert_eq!(found(&[b'x'; MAX_PASSPHRASE + 1]), Some("too many bytes"));
     }
 
