@@ -190,6 +190,10 @@ fn failed(repository: &Repository, url: &Url, failure: GitFailure, progress: &dy
 fn ask(fetcher: &Fetcher<'_>, wanted: &GitWant, task: &mut Task<'_>) -> Result<Option<String>, GitFailure> {
     match &fetcher.http.git_helper {
         Some(program) => {
+            if fetcher.url.expose().starts_with("https://") {
+                let checked = fetcher.http.check_authorities();
+                checked.map_err(|error| GitFailure::new(&git2::Error::from_str(""), Some(error)))?;
+            }
             let job = GitJob::new(fetcher.repository, fetcher.url, fetcher.http, wanted);
             git_helper::ask(program, &job, task, fetcher.progress)
         }

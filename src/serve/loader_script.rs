@@ -3,6 +3,7 @@
 
 use camino::Utf8Path;
 use netboot_script::settings::is_option;
+use netboot_script::shows;
 use netboot_script::syntax::{ParsedScript, ScriptCommand, Templates, expansions};
 
 use crate::base::diagnostic::{Diagnostic, Location};
@@ -183,7 +184,8 @@ fn use_of_option_17(script: &ParsedScript<'_>) -> OptionUse {
         if command.name() == Some("autoboot") {
             autoboot = autoboot.or(Some(line.number));
         }
-        for word in &command.words {
+        // What is only shown leads nowhere.
+        for word in command.words.iter().filter(|_| !command.name().is_some_and(shows)) {
             let (found, _) = expansions(&word.text);
             if found.iter().any(|setting| is_option_17(setting.block, setting.name)) {
                 return OptionUse::Value;
@@ -299,6 +301,7 @@ mod tests {
             "echo root-path ${rootpath} ${smbios/17}",
             "chain ${${p}}",
             "set root-path a",
+            "dhcp\necho option 17: ${root-path}\nchain http://192.0.2.1/x",
         ] {
             assert_eq!(used(lines), OptionUse::None, "{lines}");
         }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::{self, Lock};
-use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
+use netboot_loaders::base::http::{AUTHORITIES, HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
 use netboot_loaders::base::paths::{Cache, ProjectPaths, Staging, is_partial, is_temporary};
 use netboot_loaders::base::process::{Command, ProgramEnvironment, find_program, quoted};
 use netboot_loaders::base::progress::Progress;
@@ -28,9 +28,6 @@ use crate::exit::Failure;
 use crate::program;
 use crate::ui::Ui;
 use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag, Help, Subcommand};
-
-/// Maximum size in bytes of a file of certificate authorities; Debian's has 220,000.
-const MAX_AUTHORITIES: u64 = 8 << 20;
 
 /// First argument of the helper process that fetches from a git server.
 pub const GIT_HELPER: &str = "__git-helper";
@@ -227,8 +224,8 @@ impl<'u> Host<'u> {
     /// Returns an HTTP client that uses the proxy named in the environment.
     pub fn http(&self) -> Result<HttpClient, Failure> {
         let proxy = self.proxy();
-        check_authorities()?;
         let mut http = HttpClient::new(proxy.as_ref(), TransferLimits::default())?;
+        http.authorities = variable(AUTHORITIES).map(Utf8PathBuf::from);
         let environment = variables(|name| GIT_ENVIRONMENT.contains(&name));
         let helper = Command::new("fetch from a git server", own_program()?).args([GIT_HELPER]);
         http.git_helper = Some(Box::new(Command { env: environment, ..helper }));
@@ -363,22 +360,6 @@ pub fn own_command_without(switch: &str) -> String {
 /// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Checks the file of certificate authorities in `SSL_CERT_FILE`: what is wrong with it would look like a fault of each
-/// server.
-fn check_authorities() -> Result<(), Failure> {
-    const VARIABLE: &str = "SSL_CERT_FILE";
-    let Some(file) = variable(VARIABLE) else { return Ok(()) };
-    let refuse =
-        |text: String| Err(Failure::new(Class::BadInput, text).help(format!("correct `{VARIABLE}`, or unset it")));
-    let found = match fs::read_at_most(Utf8Path::new(&file), MAX_AUTHORITIES) {
-        Ok(content) if String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE-----") => return Ok(()),
-        Ok(_) => "no certificate in it",
-        Err(error) if error.is_not_found() => "no such file",
-        Err(error) => return refuse(format!("`{VARIABLE}`: {}", error.reason())),
-    };
-    refuse(format!("`{VARIABLE}` names `{}`: found {found}, wanted certificates in PEM", printable(&file)))
 }
 
 /// Returns the folder for temporary files.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use camino::Utf8PathBuf;
+use memchr::memmem;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use ureq::Timeout;
@@ -21,13 +23,20 @@ use ureq::unversioned::resolver::DefaultResolver;
 
 use super::connector::{self, RequestProgress, connector};
 pub use super::proxy::{NoProxy, Proxy};
+pub use super::tls::CertificateFlaw;
+use super::tls::{certificate, disagreement, tls_error};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
+use crate::base::fs;
 use crate::base::plural::count;
 use crate::base::process::Command;
 use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::printable::{printable, printable_bytes};
 
+/// Variable that names the file of certificate authorities, in place of the system's own.
+pub const AUTHORITIES: &str = "SSL_CERT_FILE";
+/// Maximum size in bytes of that file; Debian's own has 220,000.
+const MAX_AUTHORITIES: u64 = 8 << 20;
 /// Maximum number of successive redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 /// Maximum size of the head of a response, in bytes.
@@ -130,6 +139,8 @@ pub struct HttpClient {
     proxied: Option<Box<(Proxy, ureq::Agent)>>,
     /// Limits of transfers.
     pub limits: TransferLimits,
+    /// File that the variable [`AUTHORITIES`] names.
+    pub authorities: Option<Utf8PathBuf>,
     /// Command that runs `fetch::git_helper::run`; without one, this process contacts git servers itself.
     pub git_helper: Option<Box<Command>>,
 }
@@ -202,6 +213,9 @@ pub enum Error {
         /// Reason for the refusal.
         flaw: CertificateFlaw,
     },
+    /// The file of certificate authorities is none, which would look like a fault of each server.
+    #[error("{0}")]
+    Authorities(String),
     /// There is no version of TLS, or no algorithm, that both sides accept.
     #[error("the server and this tool agree on no TLS 1.2 or 1.3: {0}")]
     Handshake(String),
@@ -223,39 +237,6 @@ pub enum Error {
     /// The connection failed.
     #[error("{0}")]
     Connection(String),
-}
-
-/// Reason for refusing a server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateFlaw {
-    /// No known authority has issued it.
-    #[error("no authority that this system trusts has signed it")]
-    UnknownIssuer,
-    /// There are no authorities.
-    #[error("this system trusts no authority at all")]
-    NoAuthorities,
-    /// Its time is over.
-    #[error("it has expired")]
-    Expired,
-    /// Its time is still to come.
-    #[error("it is not valid yet")]
-    NotValidYet,
-    /// It names other hosts.
-    #[error("it is another host's")]
-    OtherHost,
-    /// It may issue certificates, as most that sign themselves may.
-    #[error("it is that of an authority, which cannot be a server's as well")]
-    Authority,
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl CertificateFlaw {
-    /// Checks whether adding an authority to the system's store would help.
-    fn is_of_store(&self) -> bool {
-        matches!(self, Self::UnknownIssuer | Self::NoAuthorities)
-    }
 }
 
 impl Error {
@@ -295,6 +276,7 @@ impl Error {
             Self::Certificate { flaw: CertificateFlaw::Authority, .. } => Some(
                 "give the server a certificate that the authority has issued, with `basicConstraints = CA:FALSE`".into(),
             ),
+            Self::Authorities(_) => Some(format!("correct `{AUTHORITIES}`, or unset it")),
             Self::Encoded(_) => Some("have the server, or the cache before it, send the file as it is".into()),
             Self::Handshake(_) => Some("check the address, and which versions of TLS the server accepts".into()),
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
@@ -347,7 +329,13 @@ impl HttpClient {
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
         };
-        Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), limits, git_helper: None })
+        Ok(Self {
+            proxied: proxy.map(through).transpose()?,
+            direct: agent(None),
+            limits,
+            authorities: None,
+            git_helper: None,
+        })
     }
 
     /// Requests `url` with `headers` and follows redirects. Also returns the URL that responded.
@@ -430,6 +418,9 @@ impl HttpClient {
         if host.len() > MAX_HOST {
             return Err(Error::Host { found: host.len() });
         }
+        if url.scheme() == "https" {
+            self.check_authorities()?;
+        }
         let proxied = self.proxied.as_deref().filter(|(proxy, _)| !proxy.except.matches(host, port));
         let agent = proxied.map_or(&self.direct, |(_, agent)| agent);
         let mut request = Request::builder().uri(url.as_str());
@@ -448,6 +439,23 @@ impl HttpClient {
         let (sent, reached) = connector::exchange(self.limits.connect, send);
         let proxy = proxied.map(|(proxy, _)| proxy).filter(|_| !reached.server);
         sent.map_err(|error| failure(&error, host, proxy.map(|proxy| (proxy, reached))))
+    }
+
+    /// Checks the file of certificate authorities, if one is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Authorities`].
+    pub fn check_authorities(&self) -> Result<(), Error> {
+        let Some(file) = &self.authorities else { return Ok(()) };
+        let found = match fs::read_at_most(file, MAX_AUTHORITIES) {
+            Ok(content) if memmem::find(&content, b"-----BEGIN CERTIFICATE-----").is_some() => return Ok(()),
+            Ok(_) => "no certificate in it",
+            Err(error) if error.is_not_found() => "no such file",
+            Err(error) => return Err(Error::Authorities(format!("`{AUTHORITIES}`: {}", error.reason()))),
+        };
+        let file = printable(file);
+        Err(Error::Authorities(format!("`{AUTHORITIES}` names `{file}`: found {found}, wanted certificates in PEM")))
     }
 
     /// Returns the body of a response as a reader that enforces the minimum throughput.
@@ -645,48 +653,6 @@ fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
         ureq::Error::Timeout(_) => format!("found no whole answer in time, only `{shown}{more}`, {wanted}"),
         _ if line.starts_with("HTTP/1.") => format!("found `{shown}{more}` without a whole head, {wanted}"),
         _ => format!("found an answer that is not HTTP, `{shown}{more}`, {wanted}"),
-    }
-}
-
-fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
-    match error {
-        ureq::Error::Rustls(error) => Some(error),
-        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
-        _ => None,
-    }
-}
-
-/// Returns why a certificate was refused.
-fn certificate(error: &rustls::Error) -> Option<CertificateFlaw> {
-    use rustls::CertificateError as C;
-    let flaw = match error {
-        rustls::Error::InvalidCertificate(flaw) => flaw,
-        rustls::Error::General(text) if text.contains("No CA certificates") => {
-            return Some(CertificateFlaw::NoAuthorities);
-        }
-        _ => return None,
-    };
-    Some(match flaw {
-        C::UnknownIssuer => CertificateFlaw::UnknownIssuer,
-        C::Expired | C::ExpiredContext { .. } => CertificateFlaw::Expired,
-        C::NotValidYet | C::NotValidYetContext { .. } => CertificateFlaw::NotValidYet,
-        C::NotValidForName | C::NotValidForNameContext { .. } => CertificateFlaw::OtherHost,
-        // The verifier's own type of this error is not public.
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => CertificateFlaw::Authority,
-        other => CertificateFlaw::Other(other.to_string()),
-    })
-}
-
-/// Returns why a handshake failed for good.
-fn disagreement(error: &rustls::Error) -> Option<String> {
-    use rustls::AlertDescription as A;
-    match error {
-        rustls::Error::AlertReceived(A::ProtocolVersion) => Some("it refuses these versions".into()),
-        rustls::Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) => {
-            Some("it refuses what was offered".into())
-        }
-        rustls::Error::PeerIncompatible(_) => Some("what it offers is too old".into()),
-        _ => None,
     }
 }
 

@@ -15,4 +15,5 @@ mod proxy;
 pub mod quote;
 pub mod secrets;
 pub mod tarball;
+mod tls;
 pub mod url;

@@ -191,12 +191,25 @@ fn a_list_of_authorities_that_is_none_is_told() {
         ("large.pem", ": cannot read `FILE`: it has 9437184 bytes, wanted 8388608 at most"),
     ] {
         let file = project.path(name);
-        let mut command = project.command(["fetch"]);
-        let refused = CliOutput::from(command.env("SSL_CERT_FILE", &file).output().unwrap()).error(3);
-        assert_eq!(
-            refused.replace(file.as_str(), "FILE"),
-            format!("`SSL_CERT_FILE`{found}\nhint: correct `SSL_CERT_FILE`, or unset it\n")
-        );
+        let refused = |option: &str, url: &str| {
+            // Nothing is in its cache.
+            let project = Project::new();
+            let [ipxe, archive] = ["ipxe", "syslinux.zip"].map(|name| project.path(name).into_string());
+            let given = |of: &str, local: String| if of == option { url.to_owned() } else { local };
+            let (ipxe, archive) = (given("--ipxe-url", ipxe), given("--syslinux-archive", archive));
+            let mut command = project.command(["fetch", "--ipxe-url", &ipxe, "--syslinux-archive", &archive]);
+            command.env("SSL_CERT_FILE", &file).env("no_proxy", "*");
+            CliOutput::from(command.output().unwrap()).error(5).replace(file.as_str(), "FILE")
+        };
+        for (option, verb) in [("--syslinux-archive", "download"), ("--ipxe-url", "fetch from")] {
+            let error = refused(option, "https://127.0.0.1:1/a");
+            let wanted = format!(
+                "cannot {verb} `https://127.0.0.1:1/a`: `SSL_CERT_FILE`{found}\nhint: correct `SSL_CERT_FILE`, or unset it\n"
+            );
+            assert!(error.starts_with(&wanted), "{error}");
+            // Without TLS, nobody looks at it; that server is asked five times.
+            assert!(name != "gone.pem" || !refused(option, "http://127.0.0.1:1/a").contains("SSL_CERT_FILE"));
+        }
     }
 }
 
