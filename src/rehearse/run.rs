@@ -35,6 +35,8 @@ const READY: Duration = Duration::from_secs(5);
 const TFTP_LOG: Duration = Duration::from_millis(500);
 /// Maximum size of the console's text and of the servers' log in bytes; the rest is dropped.
 const MAX_EVIDENCE: usize = 64 << 10;
+/// Maximum address space of iPXE, in bytes: a machine with as much memory boots the largest images.
+const MAX_MEMORY: u64 = 2 << 30;
 /// Number of attempts to start a program whose file another thread's child still holds.
 const ATTEMPTS: u32 = 100;
 
@@ -151,7 +153,10 @@ fn start(
         keys.write_all(&[nonce.as_bytes(), request.keys.bytes()].concat()).map_err(Error::Pipe)?;
         let streams = Streams { input: Some(OwnedFd::from(input)), output: Some(OwnedFd::from(output)) };
         match command.start(streams) {
-            Ok(running) => return Ok((running, keys, read(reader, OutputParser::new(nonce)))),
+            Ok(running) => {
+                running.limit_memory(MAX_MEMORY);
+                return Ok((running, keys, read(reader, OutputParser::new(nonce))));
+            }
             Err(error) if error.is_busy() && attempt < ATTEMPTS => std::thread::sleep(POLL),
             Err(error) => return Err(error.into()),
         }

@@ -108,7 +108,12 @@ pub fn create(
     let mut further = Vec::new();
     for file in request.further {
         let content = fs::read_at_most(file, MAX_CERTIFICATES)?;
-        further.extend(certificates_as_der(&content).ok_or_else(|| Error::NotCertificates(file.clone()))?);
+        for certificate in certificates_as_der(&content).ok_or_else(|| Error::NotCertificates(file.clone()))? {
+            // A variable has little room.
+            if !further.contains(&certificate) {
+                further.push(certificate);
+            }
+        }
     }
     check_vacant(folder)?;
     let Staging { partial, lock, .. } = Staging::of(folder);

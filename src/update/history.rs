@@ -48,7 +48,9 @@ pub struct Changes {
     pub commits: usize,
     /// Number of commits lost because the histories have diverged.
     pub lost: usize,
-    /// Security-related commits among `commits`, newest first.
+    /// Number of security-related commits among `commits`.
+    pub about_security: usize,
+    /// The newest of them, newest first.
     pub security: Vec<Commit>,
 }
 
@@ -69,11 +71,15 @@ impl Changes {
         };
         let back = direction == Direction::Back;
         let (from, to) = if back { (&of_new, &of_old) } else { (&of_old, &of_new) };
-        let mut security = Vec::new();
+        let (mut security, mut about_security) = (Vec::new(), 0);
         for oid in newest_first(repository, to, from)? {
             let commit = repository.find_commit(oid)?;
             let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default());
-            if security.len() < MAX_COMMITS && is_about_security(&subject) {
+            if !is_about_security(&subject) {
+                continue;
+            }
+            about_security += 1;
+            if security.len() < MAX_COMMITS {
                 security.push(Commit { commit: id(oid)?, subject: printable(&subject) });
             }
         }
@@ -82,6 +88,7 @@ impl Changes {
             base: last_common(repository, &of_new, &of_old)?.map(id).transpose()?,
             commits: if back { behind } else { ahead },
             lost: if back { 0 } else { behind },
+            about_security,
             security,
         })
     }

@@ -78,16 +78,22 @@ fn ipxe_summary(outcome: &ipxe::IpxeUpdate, given: bool) -> (String, bool, Value
     (lines, true, object)
 }
 
+/// Maximum number of commits to show.
+const MAX_SHOWN: usize = 20;
+
 /// Summarises the commits between the pins, which the update adds or removes.
 fn brings(changes: &Changes) -> String {
-    let Changes { direction, base, commits, lost, security } = changes;
+    let Changes { direction, base, commits, lost, about_security, security } = changes;
     let colon = if security.is_empty() { "" } else { ":" };
-    let say = choose(security.len(), "says", "say");
+    let say = choose(*about_security, "says", "say");
     let noun = if *direction == Direction::Back { "fewer commit" } else { "commit" };
     let mut lines =
-        format!("{}, {} of which {say} something about security{colon}\n", count(*commits, noun), security.len());
-    for commit in security {
+        format!("{}, {} of which {say} something about security{colon}\n", count(*commits, noun), about_security);
+    for commit in security.iter().take(MAX_SHOWN) {
         lines += &format!("  {}  {}\n", short(&commit.commit), commit.subject);
+    }
+    if *about_security > MAX_SHOWN {
+        lines += &format!("  and {} more\n", about_security - MAX_SHOWN);
     }
     if *direction == Direction::Diverged {
         let since = base.as_ref().map_or_else(|| "from the start".into(), |base| format!("since {}", short(base)));

@@ -41,6 +41,10 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, RefusedCertificate> {
     }
     let whole = |message: String, remedy| RefusedCertificate { line: 0, message, remedy };
     match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if found.len() < blocks(content).len() => Err(whole(
+            "has a `-----BEGIN CERTIFICATE-----` that does not begin its line".into(),
+            "take away what stands before it, such as blanks, or save the file as UTF-8 without BOM",
+        )),
         Ok(found) if found.len() == 1 && is_certificate(&found[0]) && !holds_key(&found[0]) => Ok(pem(&found[0])),
         Ok(found) if found.len() == 1 => {
             let line = blocks(content).first().map_or(0, |(line, _)| *line);
@@ -112,6 +116,10 @@ fn certificates_in_pem(content: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
         return None;
     }
     let found = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().ok()?;
+    // Behind a byte order mark or blanks, programs find no beginning.
+    if found.len() != blocks.len() {
+        return None;
+    }
     let all = found.iter().all(|certificate| is_certificate(certificate) && !holds_key(certificate));
     all.then_some(found)
 }
@@ -185,6 +193,13 @@ mod tests {
         assert_eq!(certificates_as_der(&der[0]).unwrap(), der);
         assert_eq!(certificates_as_der(ONE.repeat(2).as_bytes()).unwrap(), [&der[0][..], &der[0]]);
         assert_eq!(certificates_as_der(&der[0][1..]), None);
+        for before in ["\u{feff}", " ", "> "] {
+            for text in [format!("{before}{ONE}"), format!("{before}{ONE}{ONE}"), format!("{ONE}{before}{ONE}")] {
+                assert_eq!(certificates(text.as_bytes()), None, "{text}");
+                let refused = certificate(text.as_bytes()).unwrap_err();
+                assert!(refused.message.contains("that does not begin its line"), "{refused:?}");
+            }
+        }
     }
 
     #[test]

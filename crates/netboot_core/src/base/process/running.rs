@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process, kill_process_group, prlimit, set_parent_process_death_signal, setsid,
+};
 
 use super::command::{Command, Error, MAX_OUTPUT, Outcome};
 use crate::base::diagnostic::boundary;
@@ -19,7 +21,9 @@ use crate::base::fs;
 use crate::base::progress::Progress;
 
 /// Time that a terminated process group has to end before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(700);
+/// Time that a program has to end after its output has ended.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Maximum length of a line of a program that runs to its end, in bytes, as read and as text. A longer line counts as
 /// several. Butane writes a file that it embeds as one line.
 const MAX_LINE: usize = 1 << 20;
@@ -210,16 +214,28 @@ impl Running {
         Some(status)
     }
 
-    /// Returns the exit status after the output has ended. Waits up to `GRACE` for it.
+    /// Returns the exit status after the output has ended. Waits up to [`SETTLING`] for it.
     pub fn settled(&mut self) -> Option<ExitStatus> {
-        let patience = Instant::now();
-        while patience.elapsed() < GRACE {
+        self.settled_within(SETTLING)
+    }
+
+    fn settled_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
             if let Some(status) = self.status() {
                 return Some(status);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         None
+    }
+
+    /// Limits the address space of the program, in bytes. A program that has ended needs no limit.
+    pub fn limit_memory(&self, bytes: u64) {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        for pid in self.pids() {
+            let _ = prlimit(Some(pid), Resource::As, limit);
+        }
     }
 
     /// Sends `signal` to the program and to all processes that it started; if it is in the process group of this
@@ -252,7 +268,7 @@ impl Drop for Running {
         // The PID of a process that has ended may belong to another one by now.
         if !self.ended && self.status().is_none() {
             self.signal(Signal::TERM);
-            if self.settled().is_none() {
+            if self.settled_within(GRACE).is_none() {
                 self.signal(Signal::KILL);
                 let _ = self.settled();
             }
