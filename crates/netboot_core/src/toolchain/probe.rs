@@ -1,5 +1,7 @@
 //! Tests for needed programs and files, by running or compiling them.
 
+use std::time::Duration;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::cross::prefix;
@@ -9,6 +11,7 @@ use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
+use crate::printable::printable;
 
 /// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +74,13 @@ struct Prober<'a> {
     progress: &'a dyn Progress,
 }
 
+/// Time that a program has to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 impl Prober<'_> {
     fn command(&self, program: &Utf8Path) -> Command {
-        let command = Command::new(format!("examine {}", self.need.name), program.as_str());
+        let mut command = Command::new(format!("examine {}", self.need.name), program.as_str());
+        command.deadline = PATIENCE;
         command.env("PATH", self.path).env("LC_ALL", "C")
     }
 
@@ -102,7 +109,8 @@ impl Prober<'_> {
         let Some(version) =
             lines.first().filter(|_| lines.iter().any(|line| line.contains("Free Software Foundation")))
         else {
-            return unfit(lines.first().map_or("a program that does not run", String::as_str), wanted);
+            let no_answer = format!("`{}`, which does not run", printable(&program));
+            return unfit(lines.first().cloned().unwrap_or(no_answer), wanted);
         };
         let answer =
             |args: &[&str]| self.output(&program, args).and_then(|lines| lines.into_iter().next()).unwrap_or_default();
@@ -132,7 +140,7 @@ impl Prober<'_> {
                 self.found(version, &program, &[])
             }
             Some(lines) => unfit(lines.first().map_or("no answer", String::as_str), wanted),
-            None => unfit("a program that fails", wanted),
+            None => unfit(format!("`{}`, which fails", printable(&program)), wanted),
         }
     }
 
