@@ -79,7 +79,7 @@ impl Diagnose for Error {
             Self::NotAFolder(path) => Class::Failure.about(path).help(Flag::Out),
             Self::NoKeys { folder, .. } => Class::Failure.about(folder).help(Flag::Out).help(Help::Without(Flag::Leaf)),
             Self::Locked { key, .. } => Class::Failure.about(key).help(Flag::PassphraseFile),
-            Self::NotCertificates(file) => Class::BadInput.about(file).help("convert it with `openssl x509`; each `-----BEGIN CERTIFICATE-----` begins its line, without a byte order mark"),
+            Self::NotCertificates(file) => Class::BadInput.about(file).help("convert it with `openssl x509`; the mark `BEGIN CERTIFICATE` begins its line, without a byte order mark before it"),
             Self::NoModes(file) => Class::Failure.about(file).help(Flag::Out),
             Self::Unexpected(_) => Class::Failure.about("openssl").help("see what `openssl version` prints"),
             Self::Cancelled => Class::Interrupted.into(),

@@ -42,7 +42,7 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, RefusedCertificate> {
     let whole = |message: String, remedy| RefusedCertificate { line: 0, message, remedy };
     match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
         Ok(found) if found.len() < blocks(content).len() => Err(whole(
-            "has a `-----BEGIN CERTIFICATE-----` that does not begin its line".into(),
+            "has a mark `BEGIN CERTIFICATE` that does not begin its line".into(),
             "take away what stands before it, such as blanks, or save the file as UTF-8 without BOM",
         )),
         Ok(found) if found.len() == 1 && is_certificate(&found[0]) && !holds_key(&found[0]) => Ok(pem(&found[0])),
