@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
+
 use super::{KnownCommand, Linter, boots, fetches};
 use crate::commands::IpxeRelease;
 use crate::finding::shortened;
@@ -215,25 +217,9 @@ fn kernel<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Kern
 /// Returns the name that iPXE gives the image of a command, unless it is computed.
 fn image_name<'s>(command: &KnownCommand<'s, '_>, first: &'s ScriptWord<'_>) -> Option<Cow<'s, str>> {
     let given = command.arguments.option("name").map(|option| option.value.map_or("", |(value, _)| value));
-    let name = given.map_or_else(|| decoded(base_name(&first.text)), Cow::Borrowed);
+    let name = given.map_or_else(|| percent_decode_str(base_name(&first.text)).decode_utf8_lossy(), Cow::Borrowed);
     let plain = !name.contains("${") && !name.contains("{{") && !name.contains("<%") && !first.template;
     (plain && !name.is_empty()).then_some(name)
-}
-
-/// Returns `name` with the bytes that `%20` and the like stand for.
-fn decoded(name: &str) -> Cow<'_, str> {
-    if !name.contains('%') {
-        return Cow::Borrowed(name);
-    }
-    let (mut bytes, mut rest) = (Vec::new(), name.as_bytes());
-    while let [first, after @ ..] = rest {
-        let code = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = code.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let byte = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Returns the last part of an address's path.

@@ -264,10 +264,11 @@ fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
     let value = match name.as_str() {
         "assword" | "asswd" => value(before, rest).or_else(|| value_of_login(before, rest)),
         "/key" => value_of_command(before, rest),
-        // In programs, `psk = ` has many other meanings.
+        // As in kickstart files.
         "ootpw" if before.trim() == "r" && rest.starts_with([' ', '\t']) => {
             rest.split_ascii_whitespace().find(|word| !word.starts_with("--"))
         }
+        // In programs, `psk = ` has many other meanings.
         "assphrase" | "ootpw" | "psk" => rest.strip_prefix('=').or_else(|| value_of_command(before, rest)),
         _ => None,
     };
