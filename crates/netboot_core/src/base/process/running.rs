@@ -214,7 +214,7 @@ impl Running {
         Some(status)
     }
 
-    /// Returns the exit status after the output has ended. Waits up to [`SETTLING`] for it.
+    /// Returns the exit status after the output has ended. Waits up to two seconds for it.
     pub fn settled(&mut self) -> Option<ExitStatus> {
         self.settled_within(SETTLING)
     }
