@@ -65,6 +65,8 @@ pub enum Error {
         reason: http::Error,
         /// Number of attempts.
         attempts: u32,
+        /// Whether another run resumes the download.
+        resumes: bool,
         /// As in [`DownloadUrl`].
         remedy: Box<Help>,
     },
@@ -96,9 +98,9 @@ impl Diagnose for Error {
                     .help((**remedy).clone())
                     .page(cause.is_of_network().then_some(Page::ClosedNetwork))
             }
-            Self::Connection { url, reason, remedy, .. } => Class::Unavailable
+            Self::Connection { url, reason, remedy, resumes, .. } => Class::Unavailable
                 .about(url)
-                .help(reason.remedy().map_or(Help::Resume, Help::Fix))
+                .help(reason.remedy().map_or(if *resumes { Help::Resume } else { Help::Again }, Help::Fix))
                 .help((**remedy).clone())
                 .page(reason.is_of_network().then_some(Page::ClosedNetwork)),
             Self::Cancelled { url } => Class::Interrupted.about(url),
@@ -172,6 +174,7 @@ pub fn download(
         url: url.to_string(),
         reason,
         attempts: http.limits.attempts,
+        resumes: resumable(partial)?.is_some(),
         remedy: Box::new(remedy.clone()),
     })
 }

@@ -159,7 +159,7 @@ impl<'a> RangeReader<'a> {
             }
         }
         let (url, attempts, remedy) = (self.url(), self.http.limits.attempts, Box::new(self.address.remedy.clone()));
-        Err(download::Error::Connection { url, reason, attempts, remedy }.into())
+        Err(download::Error::Connection { url, reason, attempts, resumes: false, remedy }.into())
     }
 
     /// Requests the block `index` once. Returns it with the size and the state of the file.

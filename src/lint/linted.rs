@@ -8,8 +8,10 @@ use netboot_script::{Finding, ParsedScript, Rule, Severity};
 use super::excerpt::{FindingTexts, LineExcerpt};
 use super::request::{Error, MAX_SCRIPTS};
 use crate::base::diagnostic::Diagnostic;
+use crate::base::plural::count;
 use crate::base::url::without_credentials;
 use crate::digest::Sha256Digest;
+use crate::printable::printable;
 
 /// Maximum number of findings in one run that are reported one by one, and of the bytes of their texts; all are counted.
 const MAX_FINDINGS: (usize, usize) = (10_000, 4 << 20);
@@ -24,6 +26,8 @@ pub struct LintedScripts {
     pub scripts: Vec<LintedScript>,
     /// The number of findings that are counted, but not reported one by one.
     pub left_out: usize,
+    /// Why some scripts are not checked, beside others that are.
+    pub unchecked: Vec<Error>,
     /// The number of scripts that were found, with those that are the same as another one.
     found: usize,
     /// The number of bytes of all names.
@@ -49,6 +53,8 @@ pub struct LintedScript {
     counts: BTreeMap<Severity, usize>,
     /// Whether some findings are not kept.
     cut: bool,
+    /// Whether it has more findings of a rule than are counted.
+    has_more: bool,
 }
 
 /// A finding as it is reported.
@@ -121,7 +127,7 @@ impl LintedScripts {
         name: &str,
         text: Sha256Digest,
         embedded: bool,
-        findings: Vec<LintFinding>,
+        (findings, has_more): (Vec<LintFinding>, bool),
     ) -> Result<(), Error> {
         self.found += 1;
         let known = self.first.get(&text).copied().filter(|_| embedded);
@@ -130,13 +136,14 @@ impl LintedScripts {
             let name = without_credentials(name);
             self.names += name.len();
             self.first.insert(text, index);
-            let (counts, cut) = (BTreeMap::new(), false);
-            self.scripts.push(LintedScript { name, embedded, findings: Vec::new(), counts, cut });
+            let counts = BTreeMap::new();
+            self.scripts.push(LintedScript { name, embedded, findings: Vec::new(), counts, cut: false, has_more });
         }
         if self.found > MAX_SCRIPTS.0 || self.names > MAX_SCRIPTS.1 {
             return Err(Error::TooMany);
         }
         let script = &mut self.scripts[index];
+        script.has_more |= has_more;
         let before = script.findings.len();
         for finding in findings {
             if known.is_some() && script.has(&finding, before) {
@@ -162,11 +169,21 @@ impl LintedScripts {
         MAX_EXCERPTS.saturating_sub(self.excerpts)
     }
 
-    /// Returns a warning if some findings are only counted.
-    pub(super) fn warning(&self) -> Option<Diagnostic> {
-        let (count, bytes) = MAX_FINDINGS;
-        let text = format!("found more than {count} findings, or {bytes} bytes of them: the others are only counted");
-        (self.left_out > 0).then(|| Diagnostic::new(text).help("lint fewer scripts at once"))
+    /// Returns warnings if some findings are only counted, or not even that, and if some scripts are not checked.
+    pub(super) fn warnings(&self) -> Vec<Diagnostic> {
+        let (most, bytes) = MAX_FINDINGS;
+        let text = format!("found more than {most} findings, or {bytes} bytes of them: the others are only counted");
+        let left_out = (self.left_out > 0).then(|| Diagnostic::new(text).help("lint fewer scripts at once"));
+        let has_more = self.scripts.iter().find(|script| script.has_more).map(|script| {
+            let text = format!("`{}` has more findings of one rule than are counted", printable(&script.name));
+            Diagnostic::new(text).help("correct the others, and lint it again")
+        });
+        let others = self.unchecked.len().saturating_sub(1);
+        let unchecked = (others > 0).then(|| {
+            let text = format!("cannot check {} either", count(others, "other script"));
+            Diagnostic::new(text).help("name each script to see why")
+        });
+        left_out.into_iter().chain(has_more).chain(unchecked).collect()
     }
 
     /// Returns the number of findings of this `severity`.
@@ -202,15 +219,15 @@ mod tests {
         let text = "#!ipxe\nwget x\nimgfech y\n";
         let digest = Sha256Digest::of(text.as_bytes());
         for (name, embedded) in [("a", true), ("b", true), ("c", false), ("d", true)] {
-            all.add(name, digest, embedded, findings(text)).unwrap();
+            all.add(name, digest, embedded, (findings(text), false)).unwrap();
         }
         let names: Vec<_> = all.scripts.iter().map(|script| &*script.name).collect();
         assert_eq!((names, all.count(Severity::Error), all.left_out), (vec!["a", "c"], 4, 0));
         // What a build lacks is added in its place.
         let mut more = findings(text);
         more[0].rule = Rule::MissingFeature;
-        all.add("e", digest, true, vec![more[0].clone()]).unwrap();
-        all.add("f", digest, true, vec![more[0].clone()]).unwrap();
+        all.add("e", digest, true, (vec![more[0].clone()], false)).unwrap();
+        all.add("f", digest, true, (vec![more[0].clone()], false)).unwrap();
         let added = &all.scripts[1].findings;
         assert_eq!((added.len(), added[1].rule), (findings(text).len() + 1, Rule::MissingFeature));
     }
@@ -220,7 +237,7 @@ mod tests {
         let mut all = LintedScripts::default();
         for number in 0..30 {
             let text = format!("#!ipxe\n# {number}\n{}", "wget x\n".repeat(999));
-            all.add("x", Sha256Digest::of(text.as_bytes()), false, findings(&text)).unwrap();
+            all.add("x", Sha256Digest::of(text.as_bytes()), false, (findings(&text), false)).unwrap();
         }
         let kept: usize = all.scripts.iter().map(|script| script.findings.len()).sum();
         let counted: usize = Severity::ALL.map(|severity| all.count(severity)).iter().sum();
@@ -229,7 +246,7 @@ mod tests {
         assert_eq!((excerpts.count(), all.count(Severity::Error)), (MAX_EXCERPTS, 30 * 999));
         let long = "x".repeat(1 << 19);
         for number in 0..9_u8 {
-            let added = all.add(&long, Sha256Digest::of(&[number]), false, Vec::new());
+            let added = all.add(&long, Sha256Digest::of(&[number]), false, (Vec::new(), false));
             assert_eq!(added.is_err(), number >= 7, "{number}");
         }
     }

@@ -104,6 +104,13 @@ fn others_of(files: usize, links: usize, special: usize) -> String {
     }
 }
 
+impl Error {
+    /// Checks whether it is about one script, beside which others can be checked.
+    pub(super) fn is_of_script(&self) -> bool {
+        matches!(self, Self::Binary { .. } | Self::TooLarge(_) | Self::NoScript(_) | Self::TooManyWords(_))
+    }
+}
+
 impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         let about = |class: Class, subject: &dyn std::fmt::Display, help: &str| class.about(subject).help(help);

@@ -26,8 +26,8 @@ use crate::tree::manifest::{Manifest, ManifestEntry};
 /// Maximum number of builds of a tree to remember: as many as a few configurations have.
 const MAX_BUILDS: usize = 64;
 
-/// Receives each script.
-type Receiver<'r> = &'r mut dyn FnMut(FoundScript) -> Result<(), Error>;
+/// Receives each script, or why it is none, and decides whether to go on.
+type Receiver<'r> = &'r mut dyn FnMut(Result<FoundScript, Error>) -> Result<(), Error>;
 
 /// Number of bytes of a file from which it is recognised as a script.
 const HEAD: usize = 4096;
@@ -51,9 +51,9 @@ pub(super) struct FoundScript {
 pub(super) fn find(request: &LintRequest<'_>, progress: &dyn Progress, receive: Receiver<'_>) -> Result<(), Error> {
     for place in &request.places {
         match place {
-            LintPlace::Web(url) => receive(of_web(url, request, progress)?)?,
+            LintPlace::Web(url) => receive(of_web(url, request, progress))?,
             LintPlace::Path(path) if path.is_dir() => of_folder(path, progress, receive)?,
-            LintPlace::Path(path) => receive(of_file(path, progress)?)?,
+            LintPlace::Path(path) => receive(of_file(path, progress))?,
         }
         if progress.cancelled() {
             return Err(Error::Cancelled);
@@ -174,7 +174,7 @@ fn of_folder(root: &Utf8Path, progress: &dyn Progress, receive: Receiver<'_>) ->
             continue;
         }
         if is_script(&path)? {
-            receive(of_file(&path, progress)?)?;
+            receive(of_file(&path, progress))?;
             found += 1;
         }
     }
@@ -234,7 +234,14 @@ fn of_tree(
         let content = fs::read(&root.join(&entries[0].path))?;
         let facts = parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content)).unwrap_or_default();
         let Some(text) = facts.script else { continue };
-        let text = checked(&format!("{} (embedded script)", root.join(&entries[0].path)), text)?;
+        let text = match checked(&format!("{} (embedded script)", root.join(&entries[0].path)), text) {
+            Ok(text) => text,
+            Err(error) => {
+                receive(Err(error))?;
+                found += 1;
+                continue;
+            }
+        };
         for entry in entries {
             let Some(ipxe) = &entry.ipxe else { continue };
             if builds.len() > MAX_BUILDS {
@@ -243,7 +250,7 @@ fn of_tree(
             let build = builds.entry((&ipxe.target, ipxe.configuration));
             let build = build.or_insert_with(|| build_of(root, manifest, entry)).clone();
             let name = format!("{} (embedded script)", root.join(&entry.path));
-            receive(FoundScript { name, text: text.clone(), embedded: true, build })?;
+            receive(Ok(FoundScript { name, text: text.clone(), embedded: true, build }))?;
             found += 1;
         }
     }

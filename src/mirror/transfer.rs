@@ -96,6 +96,9 @@ impl Error {
     }
 }
 
+/// Key pins with `gpgv`, and the keyring that signatures are checked against.
+type Keys<'k> = (&'k Trust, &'k Utf8Path);
+
 /// Transfer of image sets into a mirror.
 pub(super) struct Transfer<'a> {
     pub(super) http: &'a HttpClient,
@@ -115,13 +118,16 @@ impl Transfer<'_> {
         let folder = self.paths.partial(image_set.version.as_str());
         self.forget_others(&folder)?;
         fs::create_dir_all(&folder)?;
+        // Keys that cannot be had are told before hours of downloads.
+        let keyring = self.trust.map(|trust| self.keyring(trust)).transpose()?;
+        let keys = self.trust.zip(keyring.as_deref());
         let old = self.paths.set(image_set.version.as_str());
         let images = image_set.images.iter().map(|image| self.image(image, &folder, &old));
         let sizes = images.collect::<Result<Vec<u64>, Error>>()?;
-        let signed_by =
-            self.trust.map(|trust| self.signers(trust, image_set, &folder)).transpose()?.unwrap_or_default();
+        let signed_by = keys.map(|keys| self.signers(keys, image_set, &folder)).transpose()?.unwrap_or_default();
         let record = MirrorRecord::new(self.identity, image_set, &sizes, signed_by);
-        let record = self.with_shim(record, image_set, &folder)?;
+        let record = self.with_shim(record, image_set, keys, &folder)?;
+        fs::remove_dir_all(&self.paths.keys())?;
         let script = version_script(&self.identity.mirror, image_set.version.as_str());
         fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
@@ -178,28 +184,20 @@ impl Transfer<'_> {
     }
 
     /// Checks the signature of each image in `folder` and stores it there. Returns the signing keys without duplicates.
-    fn signers(&self, trust: &Trust, image_set: &ImageSet, folder: &Utf8Path) -> Result<Vec<KeyFingerprint>, Error> {
-        let keyring = self.keyring(trust)?;
+    fn signers(&self, keys: Keys<'_>, image_set: &ImageSet, folder: &Utf8Path) -> Result<Vec<KeyFingerprint>, Error> {
         let mut signers = Vec::new();
         for image in &image_set.images {
-            let signer = self.signer(trust, image, &folder.join(&image.name), &keyring)?;
+            let signer = self.signer(keys, image, &folder.join(&image.name))?;
             if !signers.contains(&signer) {
                 signers.push(signer);
             }
         }
-        fs::remove_dir_all(&self.paths.keys())?;
         Ok(signers)
     }
 
     /// Checks the signature of `image`, which is the file at `path`, and stores it beside the file. Returns the signing
     /// key.
-    fn signer(
-        &self,
-        trust: &Trust,
-        image: &Image,
-        path: &Utf8Path,
-        keyring: &Utf8Path,
-    ) -> Result<KeyFingerprint, Error> {
+    fn signer(&self, (trust, keyring): Keys<'_>, image: &Image, path: &Utf8Path) -> Result<KeyFingerprint, Error> {
         let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.to_string()))?;
         let signature = Utf8PathBuf::from(signature_of(path.as_str()));
         fs::remove_file(&signature)?;
@@ -213,6 +211,7 @@ impl Transfer<'_> {
         &self,
         mut record: MirrorRecord,
         image_set: &ImageSet,
+        keys: Option<Keys<'_>>,
         folder: &Utf8Path,
     ) -> Result<MirrorRecord, Error> {
         let of = |part| image_set.images.iter().find(|image| image.part == part);
@@ -220,7 +219,7 @@ impl Transfer<'_> {
         let source = listed.or(iso).zip(of(ImageRole::Kernel)).zip(self.arch);
         let Some(((source, kernel), arch)) = source else { return Ok(record) };
         let (url, file) = (source.url.to_string(), folder.join(&source.name));
-        let content = match iso.map(|iso| self.shim_of_iso(iso, image_set, arch, folder)).transpose()? {
+        let content = match iso.map(|iso| self.shim_of_iso(iso, image_set, (arch, keys), folder)).transpose()? {
             Some((content, signer)) => {
                 record.signed_by.extend(signer.filter(|signer| !record.signed_by.contains(signer)));
                 fs::write_anew(&file, &content)?;
@@ -248,7 +247,7 @@ impl Transfer<'_> {
         &self,
         iso: &Image,
         image_set: &ImageSet,
-        arch: Arch,
+        (arch, keys): (Arch, Option<Keys<'_>>),
         folder: &Utf8Path,
     ) -> Result<(Vec<u8>, Option<KeyFingerprint>), Error> {
         if let Some(content) = self.shim_there(iso, image_set)? {
@@ -256,7 +255,7 @@ impl Transfer<'_> {
         }
         let url = iso.url.to_string();
         // The publisher's signature is one of the whole CD.
-        if self.trust.is_none() {
+        if keys.is_none() {
             match self.shim_by_parts(iso, arch) {
                 Err(shim::Error::Ranges(ranges::Error::Unsupported { found, .. })) => {
                     let message = format!("the whole `{url}` is downloaded for the shim in it: {found}");
@@ -269,12 +268,7 @@ impl Transfer<'_> {
         let whole = folder.join(format!("{}.iso", iso.name));
         self.download(&iso.url, &whole, MAX_ISO)?;
         self.check_digest(iso, &whole)?;
-        let check = |trust| {
-            let signer = self.signer(trust, iso, &whole, &self.keyring(trust)?)?;
-            fs::remove_dir_all(&self.paths.keys())?;
-            Ok::<_, Error>(signer)
-        };
-        let signer = self.trust.map(check).transpose()?;
+        let signer = keys.map(|keys| self.signer(keys, iso, &whole)).transpose()?;
         let content = shim::of_file(&whole, arch, &url, self.progress);
         fs::remove_file(&whole)?;
         Ok((content?, signer))

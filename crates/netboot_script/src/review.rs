@@ -24,7 +24,7 @@ impl Review {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let script = ParsedScript::parse(text, Templates::None);
-        let LintReport { mut findings, mut features, addresses } = lint(&script, &LintTarget::default());
+        let LintReport { mut findings, mut features, addresses, .. } = lint(&script, &LintTarget::default());
         let of_caller = |rule| matches!(rule, Rule::MissingFeature | Rule::SecretInScript);
         findings.retain(|finding| finding.severity < Severity::Note && !of_caller(finding.rule));
         for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::VersionDifference) {

@@ -293,11 +293,29 @@ impl<'p> Client<'p> {
                     since = Instant::now();
                 }
                 Err(error) if passes(error.kind()) && since.elapsed() > self.silence => return Err(Error::Silent),
-                Err(error) if passes(error.kind()) => {}
+                // A server with long answers may itself wait until somebody reads them.
+                Err(error) if passes(error.kind()) => self.receive()?,
                 Err(_) => return Err(Error::Gone),
             }
         }
         self.has_waited(begun, packet.len())
+    }
+
+    /// Receives a piece of what arrives while a request is sent, unless there is more than all outstanding replies.
+    fn receive(&mut self) -> Result<(), Error> {
+        if self.inbox.len() > WINDOW * MAX_PACKET {
+            return Ok(());
+        }
+        let mut piece = vec![0; 64 << 10];
+        match self.stream.read(&mut piece) {
+            Ok(0) => Err(Error::Gone),
+            Ok(count) => {
+                self.inbox.extend_from_slice(&piece[..count]);
+                Ok(())
+            }
+            Err(error) if passes(error.kind()) => Ok(()),
+            Err(_) => Err(Error::Gone),
+        }
     }
 
     /// Returns the next packet without its length. `patience` is how long the server may be silent; once a packet has

@@ -27,6 +27,8 @@ struct Whims {
     holds_back: bool,
     /// Delay before each byte of a reply.
     drips: Option<Duration>,
+    /// Number of characters of the message in each status.
+    wordy: usize,
     /// Number of requests after which it no longer answers.
     falls_silent: Option<usize>,
 }
@@ -129,7 +131,8 @@ fn counted(bytes: &[u8]) -> Vec<u8> {
 fn reply(request: &[u8], files: &mut Files, whims: &Whims) -> Vec<u8> {
     let mut parts = Parts(request);
     let (kind, id) = (parts.take(1)[0], parts.number());
-    let status = |code: u32| packet(101, id, &[&code.to_be_bytes()[..], &counted(b""), &counted(b"")].concat());
+    let message = counted(&vec![b'x'; whims.wordy]);
+    let status = |code: u32| packet(101, id, &[&code.to_be_bytes()[..], &message, &counted(b"")].concat());
     let path = parts.text();
     match kind {
         3 if parts.number() & 2 != 0 => {
@@ -222,6 +225,18 @@ fn a_file_comes_and_goes_whole_whatever_a_server_makes_of_it() {
         });
         assert!(back == content && files["a"] == content, "{whims:?}");
     }
+}
+
+#[test]
+fn a_server_with_long_answers_and_the_client_do_not_wait_for_each_other() {
+    // More than the connection holds on its way back.
+    let whims = Whims { wordy: 30_000, ..Whims::default() };
+    let ((), files) = with(&whims, Files::new(), |client| {
+        client.write_file("a", &noise(1_500_000), 0, &mut |_| {}).unwrap();
+        let paths: Vec<String> = (0..60).map(|number| "b".repeat(5_000 + number)).collect();
+        assert_eq!(client.lstat(&paths).unwrap(), vec![None; 60]);
+    });
+    assert_eq!(files["a"].len(), 1_500_000);
 }
 
 #[test]

@@ -30,6 +30,8 @@ netboot_fixtures::tests! {
     ; slow:
     a_long_script_is_checked_within_limits,
     many_scripts_are_checked_within_limits,
+    scripts_that_cannot_be_checked_hide_no_others,
+    findings_that_are_not_counted_are_said,
     a_check_of_many_scripts_can_be_interrupted,
     ; full:
     scripts_of_other_projects_have_the_known_findings,
@@ -178,6 +180,33 @@ fn folders_are_searched_and_links_are_not_followed() {
     let error = project.run(lint(&[links.as_str()])).error(3);
     let wanted = wanted.replace(" and 3", ", 1 special file and 3");
     assert!(error.starts_with(&wanted), "{error}");
+}
+
+fn scripts_that_cannot_be_checked_hide_no_others() {
+    let project = Project::cold();
+    project.write("all/a.ipxe", &format!("#!ipxe\n{}", "x\n".repeat(100_000)));
+    project.write("all/b.ipxe", "#!ipxe\nwget x\n");
+    std::fs::write(project.path("all/c.ipxe"), b"\xff\xfe#\0!\0i\0p\0x\0e\0\n\0").unwrap();
+    project.write("all/d.ipxe", "#!ipxe\nshell\n");
+    let ran = project.run(lint(&[project.path("all").as_str()]));
+    assert!(ran.code == 3 && ran.stdout.contains("b.ipxe:2:1: error[unknown-command]"), "{ran}");
+    assert!(ran.stdout.ends_with("2 scripts: 1 error, 0 warnings, 0 notes\n"), "{ran}");
+    assert!(ran.stderr.contains("warning: cannot check 1 other script either\n"), "{ran}");
+    assert!(ran.stderr.contains("error: `") && ran.stderr.contains("a.ipxe` has more than 100000 words"), "{ran}");
+    std::fs::remove_file(project.path("all/b.ipxe")).unwrap();
+    std::fs::remove_file(project.path("all/d.ipxe")).unwrap();
+    let error = project.run(lint(&[project.path("all").as_str()])).error(3);
+    assert!(error.contains("a.ipxe` has more than 100000 words"), "{error}");
+}
+
+fn findings_that_are_not_counted_are_said() {
+    let project = Project::cold();
+    for (count, is_said) in [(1000, false), (1001, true)] {
+        project.write("a.ipxe", &format!("#!ipxe\n{}", "wget x\n".repeat(count)));
+        let ran = project.run(lint(&[project.path("a.ipxe").as_str()]));
+        assert!(ran.stdout.contains("1 script: 1000 errors, "), "{ran}");
+        assert_eq!(ran.stderr.contains("a.ipxe` has more findings of one rule than are counted\n"), is_said, "{ran}");
+    }
 }
 
 fn what_is_no_script_is_named() {

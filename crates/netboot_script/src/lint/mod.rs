@@ -39,6 +39,8 @@ pub struct Feature {
 pub struct LintReport {
     /// The findings in the order of the text.
     pub findings: Vec<Finding>,
+    /// Whether there are more of a rule than are listed.
+    pub has_more: bool,
     /// The features that the script needs in a build.
     pub features: Vec<Feature>,
     /// The addresses that commands fetch from, each with its line.
@@ -61,7 +63,7 @@ pub fn lint(script: &ParsedScript<'_>, target: &LintTarget) -> LintReport {
     linter.out
 }
 
-/// Maximum number of findings of a rule; nobody reads more.
+/// Maximum number of findings of a rule in a script; nobody reads more.
 const MAX_FINDINGS: usize = 1000;
 
 /// Number of names that may be compared to find one that is meant.
@@ -207,6 +209,7 @@ impl<'s, 't> Linter<'s, 't> {
         let finding = Finding { rule, severity, span, line: 0, column: 0, message, remedy, word: None };
         self.counts[rule as usize] += 1;
         if self.counts[rule as usize] > MAX_FINDINGS {
+            self.out.has_more = true;
             return self.surplus.insert(finding);
         }
         self.out.findings.push(finding);

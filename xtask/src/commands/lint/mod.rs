@@ -47,6 +47,9 @@ pub(super) fn run(args: &LintArgs, host: &Host<'_>) -> Result<(), Failure> {
         fs::write_atomic(&absolute(file)?, sarif::report(&linted.scripts).as_bytes())?;
     }
     host.ui.answer(&text::report(&linted), object(&linted));
+    if !linted.unchecked.is_empty() {
+        return Err(linted.unchecked.swap_remove(0).into());
+    }
     let (errors, warnings) = (linted.count(Severity::Error), linted.count(Severity::Warning));
     if errors == 0 && (warnings == 0 || args.deny.is_none()) {
         return Ok(());

@@ -226,7 +226,7 @@ impl Server {
         }
         let diagnostics: Vec<Value> = {
             let script = ParsedScript::parse(&text, Templates::Opaque);
-            let findings = lint_for(&script, &self.target, &self.builds);
+            let (findings, _) = lint_for(&script, &self.target, &self.builds);
             let (mut cursor, mut texts) = (Cursor::new(&text), FindingTexts::of(&script));
             let findings = findings.iter().take(MAX_DIAGNOSTICS);
             findings.map(|finding| diagnostic(&mut cursor, &mut texts, finding)).collect()
