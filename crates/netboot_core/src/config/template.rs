@@ -153,8 +153,8 @@ impl Template {
             return Err(at(line).finding(message, "make several of it with `{% set %}`"));
         }
         let text = keep_line_ends(text).map_err(|offset| {
-            let message = "begins a block behind a command, which goes on in the next line: without the block, the command would go on there";
-            at(super::toml::line_at(content, offset)).finding(message, "put the tag on a line of its own")
+            let message = "begins a block of several lines behind a command: without the block, the command would go on where the block ends";
+            at(super::toml::line_at(content, offset)).finding(message, "put what follows the block on a line of its own")
         })?;
         let (environment, uses) = compile_apart(&text).map_err(|error| {
             let ScriptFlaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
@@ -456,6 +456,8 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::base::diagnostic::{Diagnostics, told};
 
@@ -488,9 +490,53 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_several_lines_begins_on_a_line_of_its_own() {
-        let error = render("#!ipxe\nset x 1 {% if a is defined %}\nset y 2\n{% endif %}\nshell\n", &[]).unwrap_err();
-        assert!(error.starts_with("s.ipxe:2: begins a block behind a command, "), "{error}");
+    fn blocks_that_begin_behind_a_command_leave_the_next_one_on_its_line() {
+        for (text, without, with) in [
+            (
+                "kernel k {% if a is defined %}quiet\n{% endif %}\ninitrd i\n",
+                "kernel k \ninitrd i\n",
+                "kernel k quiet\n\ninitrd i\n",
+            ),
+            (
+                "set x 1 {% if a is defined %}\nset y 2\n{% endif %}\nshell\n",
+                "set x 1 \nshell\n",
+                "set x 1 \nset y 2\n\nshell\n",
+            ),
+            (
+                "kernel k \\\n{% if a is defined %}\n  {{ a }}\n{% endif %}\nboot\n",
+                "kernel k \\\n\nboot\n",
+                "kernel k \\\n  1\n\nboot\n",
+            ),
+            (
+                "kernel k \\\n{% if a is defined %}\n  b \\\n{% endif %}\n  c\n",
+                "kernel k \\\n  c\n",
+                "kernel k \\\n  b \\\n  c\n",
+            ),
+            (
+                "kernel k\n{%- if a is defined %}\nboot\n{%- endif %}\nexit\n",
+                "kernel k\nexit\n",
+                "kernel k\nboot\nexit\n",
+            ),
+            (
+                "set b c{% for n in a | default('') %}{{ n }}\n{% endfor %}\ndhcp\n",
+                "set b c\ndhcp\n",
+                "set b c1\n\ndhcp\n",
+            ),
+            (
+                "{% if a is defined %}echo a{% else %}\necho b\n{% endif %}\nshell\n",
+                "echo b\n\nshell\n",
+                "echo a\nshell\n",
+            ),
+        ] {
+            assert_eq!(render(text, &[]).unwrap(), without, "{text}");
+            assert_eq!(render(text, &[("a", "1")]).unwrap(), with, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_block_behind_a_command_is_on_a_line_of_its_own() {
+        let error = render("#!ipxe\nset x 1 {% if a is defined %}\nset y 2\n{% endif %}shell\n", &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:2: begins a block of several lines behind a command: "), "{error}");
         // What is no template is told by the engine.
         for text in ["#!ipxe\n{% if a %\nshell\n{% endif %}\n", "{% set s = '{%' %", "{{ '{%' }"] {
             assert!(render(text, &[]).unwrap_err().contains("syntax error"), "{text}");
@@ -633,5 +679,81 @@ mod tests {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert_eq!(check_name("site").unwrap_err().0, "is the site's name and cannot be set");
+    }
+
+    /// A piece of a template.
+    #[derive(Debug, Clone)]
+    enum Piece {
+        /// A word that names its line.
+        Word,
+        Blank,
+        LineBreak,
+        Comment,
+        Loop(Vec<Self>),
+        /// A condition that holds or not, with what is there otherwise.
+        If(bool, Vec<Self>, Option<Vec<Self>>),
+    }
+
+    impl Piece {
+        fn any() -> impl Strategy<Value = Self> {
+            let leaf = prop_oneof![
+                3 => Just(Self::Word),
+                1 => Just(Self::Blank),
+                3 => Just(Self::LineBreak),
+                1 => Just(Self::Comment),
+            ];
+            leaf.prop_recursive(3, 30, 5, |inner| {
+                let some = prop::collection::vec(inner, 0..5);
+                prop_oneof![
+                    some.clone().prop_map(Self::Loop),
+                    (any::<bool>(), some.clone(), prop::option::of(some)).prop_map(|(a, b, c)| Self::If(a, b, c)),
+                ]
+            })
+        }
+
+        fn write(&self, out: &mut String) {
+            let all = |pieces: &[Self], out: &mut String| pieces.iter().for_each(|piece| piece.write(out));
+            match self {
+                Self::Word => *out += &format!("w{};", out.matches('\n').count()),
+                Self::Blank => out.push(' '),
+                Self::LineBreak => out.push('\n'),
+                Self::Comment => *out += "{# c #}",
+                Self::Loop(body) => {
+                    *out += "{% for a in range(2) %}";
+                    all(body, out);
+                    *out += "{% endfor %}";
+                }
+                Self::If(holds, body, otherwise) => {
+                    *out += if *holds { "{% if 1 %}" } else { "{% if 0 %}" };
+                    all(body, out);
+                    if let Some(otherwise) = otherwise {
+                        *out += "{% else %}";
+                        all(otherwise, out);
+                    }
+                    *out += "{% endif %}";
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn removed_line_breaks_make_no_other_lines(pieces in prop::collection::vec(Piece::any(), 0..12)) {
+            let mut text = String::new();
+            pieces.iter().for_each(|piece| piece.write(&mut text));
+            let rendered = match render(&text, &[]) {
+                Ok(rendered) => rendered,
+                Err(error) => {
+                    prop_assert!(error.contains("begins a block of several lines behind"), "{text}: {error}");
+                    return Ok(());
+                }
+            };
+            // The same by Jinja's defaults, which remove no line breaks, and leave lines with blanks.
+            let plain = minijinja::render!(&text);
+            let lines = |text: &str| -> Vec<String> {
+                text.lines().map(|line| line.trim().replace(' ', "")).filter(|line| !line.is_empty()).collect()
+            };
+            prop_assert_eq!(lines(&rendered), lines(&plain), "{:?}", text);
+        }
     }
 }

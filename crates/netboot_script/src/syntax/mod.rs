@@ -6,13 +6,15 @@
 //! several words (`src/image/script.c` and `src/core/exec.c` of iPXE v2.0.0).
 
 mod expansion;
+mod line_ends;
 mod scan;
 mod template;
 
 use std::borrow::Cow;
 
 pub use self::expansion::{Expansion, expansions};
-pub use self::template::{PartKind, TemplatePart, keep_line_ends};
+pub use self::line_ends::keep_line_ends;
+pub use self::template::{PartKind, TemplatePart};
 
 /// A range of bytes in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

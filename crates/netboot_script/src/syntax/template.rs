@@ -2,8 +2,6 @@
 //!
 //! Only delimiters are parsed. What stands between them is opaque.
 
-use std::borrow::Cow;
-
 use super::Span;
 
 /// A part of a script that a template engine replaces.
@@ -64,148 +62,6 @@ pub(super) fn parts(text: &str) -> (Vec<TemplatePart>, Option<usize>) {
     (parts, None)
 }
 
-/// Returns the template `text`, of Jinja, with a mark in each tag that ends a line with anything else: there the engine must
-/// not remove the line break, as it does after a tag that is alone on its line, for the next command would become a part
-/// of this one.
-///
-/// # Errors
-///
-/// The offset of a tag behind a command that begins a block which goes on in the next line: where the block is left out, its
-/// line break is, too.
-pub fn keep_line_ends(text: &str) -> Result<Cow<'_, str>, usize> {
-    let mut out = String::new();
-    let (mut copied, mut last, mut line) = (0, 0, OutputLine::default());
-    for tag in jinja_tags(text) {
-        let Span { start, end } = tag.span;
-        line.add(&text[last..start]);
-        last = end;
-        if tag.name.starts_with("end") && OutputLine::BODIES.contains(&&tag.name[3..]) {
-            line.leave_body();
-        }
-        let is_marked = text[..end - 2].ends_with(['-', '+']);
-        let is_last = text[end..].strip_prefix('\r').unwrap_or(&text[end..]).starts_with('\n');
-        if line.has_text && is_last && !is_marked {
-            if ["if", "for"].contains(&tag.name) {
-                return Err(start);
-            }
-            out += &text[copied..end - 2];
-            out.push('+');
-            copied = end - 2;
-        }
-        if tag.has_body {
-            line.enter_body();
-        }
-    }
-    Ok(if copied == 0 { text.into() } else { (out + &text[copied..]).into() })
-}
-
-/// The line that a template puts out.
-#[derive(Default)]
-struct OutputLine {
-    /// Whether it has anything up to here.
-    has_text: bool,
-    /// The same where each of the open bodies begins: their texts get to another place.
-    outer: Vec<bool>,
-}
-
-impl OutputLine {
-    /// Statements whose bodies are put out elsewhere.
-    const BODIES: [&str; 3] = ["macro", "set", "call"];
-
-    fn add(&mut self, text: &str) {
-        let is_text = |text: &str| !text.trim().is_empty();
-        match text.rsplit_once('\n') {
-            Some((_, line)) => {
-                self.has_text = is_text(line);
-                self.outer.fill(false);
-            }
-            None => self.has_text |= is_text(text),
-        }
-    }
-
-    fn enter_body(&mut self) {
-        self.outer.push(self.has_text);
-        self.has_text = false;
-    }
-
-    fn leave_body(&mut self) {
-        self.has_text = self.outer.pop().unwrap_or_default();
-    }
-}
-
-/// A tag of Jinja that becomes nothing: a statement or a comment.
-struct JinjaTag<'t> {
-    span: Span,
-    /// Its first word; empty for a comment.
-    name: &'t str,
-    /// Whether what follows is the body of one of [`OutputLine::BODIES`].
-    has_body: bool,
-}
-
-/// Finds the tags of a template of Jinja, up to one that is never closed. The text of `raw` has none.
-fn jinja_tags(text: &str) -> Vec<JinjaTag<'_>> {
-    let mut tags = Vec::new();
-    let mut at = 0;
-    while let Some(found) = text[at..].find('{') {
-        let start = at + found;
-        let close = match text.as_bytes().get(start + 1) {
-            Some(b'{') => "}}",
-            Some(b'%') => "%}",
-            Some(b'#') => "#}",
-            _ => {
-                at = start + 1;
-                continue;
-            }
-        };
-        let Some(end) = jinja_end(text, start + 2, close) else { break };
-        at = end;
-        if close == "}}" {
-            continue;
-        }
-        let inside = body(text, Span { start, end });
-        let name = if close == "%}" { inside.split(|c: char| !c.is_alphanumeric() && c != '_').next() } else { None };
-        let name = name.unwrap_or_default();
-        let has_body = OutputLine::BODIES.contains(&name) && (name != "set" || !inside.contains('='));
-        tags.push(JinjaTag { span: Span { start, end }, name, has_body });
-        if name == "raw" {
-            let Some(last) = end_of_raw(text, end) else { break };
-            at = last.end;
-            tags.push(JinjaTag { span: last, name: "endraw", has_body: false });
-        }
-    }
-    tags
-}
-
-/// Returns the end of the tag whose inside begins at `from`: behind the first `close` outside of strings, which comments do
-/// not have.
-fn jinja_end(text: &str, from: usize, close: &str) -> Option<usize> {
-    if close == "#}" {
-        return text[from..].find(close).map(|length| from + length + 2);
-    }
-    let bytes = text.as_bytes();
-    let (mut at, mut quote) = (from, None);
-    while let Some(&byte) = bytes.get(at) {
-        match quote {
-            None if bytes[at..].starts_with(close.as_bytes()) => return Some(at + 2),
-            None if byte == b'"' || byte == b'\'' => quote = Some(byte),
-            Some(_) if byte == b'\\' => at += 1,
-            Some(open) if byte == open => quote = None,
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Returns the tag `{% endraw %}` at or after `from`.
-fn end_of_raw(text: &str, from: usize) -> Option<Span> {
-    let opens = text[from..].match_indices("{%").map(|(at, _)| from + at);
-    opens.into_iter().find_map(|start| {
-        let end = start + text[start..].find("%}")? + 2;
-        (body(text, Span { start, end }) == "endraw").then_some(Span { start, end })
-    })
-}
-
 /// Finds the first opening delimiter at or after `from`. Returns its position, and both delimiters.
 fn next_open(text: &str, from: usize) -> Option<(usize, &'static str, &'static str)> {
     let bytes = text.as_bytes();
@@ -224,7 +80,7 @@ fn next_open(text: &str, from: usize) -> Option<(usize, &'static str, &'static s
 }
 
 /// Returns the text between the delimiters of a part, without signs that belong to them.
-fn body(text: &str, span: Span) -> &str {
+pub(super) fn body(text: &str, span: Span) -> &str {
     let inside = &text[span.start + 2..span.end - 2];
     inside.trim_start_matches(['-', '+', '=']).trim_end_matches(['-', '+']).trim()
 }
@@ -292,56 +148,6 @@ mod tests {
         );
         assert_eq!(kinds("${{{ a }}}"), [("{{ a }}", Expression)]);
         assert_eq!(kinds("{% raw %}{{ a {% endraw %}b"), [("{% raw %}{{ a {% endraw %}", Statement)]);
-    }
-
-    #[test]
-    fn a_tag_at_the_end_of_a_command_does_not_take_the_line_break() {
-        for (text, wanted) in [
-            ("a {% if b %}c{% endif %}\nd", "a {% if b %}c{% endif +%}\nd"),
-            ("a {# b #}\r\nc", "a {# b +#}\r\nc"),
-            ("{{ a }}{% set b = 1 %}\nc {% x %}\n", "{{ a }}{% set b = 1 +%}\nc {% x +%}\n"),
-            ("a {% if b %}c{% else %}\nd{% endif %}\n", "a {% if b %}c{% else +%}\nd{% endif +%}\n"),
-            ("a {% set b =\n 1 %}\nc", "a {% set b =\n 1 +%}\nc"),
-            ("a{% raw %}\nb{% endraw %}\nc", "a{% raw +%}\nb{% endraw +%}\nc"),
-            ("a <% {% if b %}c{% endif %}\nd", "a <% {% if b %}c{% endif +%}\nd"),
-            ("a {% set b = '{% %}' %}\nc", "a {% set b = '{% %}' +%}\nc"),
-            ("a {% set b = \"\\\"%}\" %}\nc", "a {% set b = \"\\\"%}\" +%}\nc"),
-            ("a {% macro m(x) %}b{% endmacro %}\nc", "a {% macro m(x) %}b{% endmacro +%}\nc"),
-            (
-                "{% macro m(x) %}\na {% if x %}b{% endif %}\nc{% endmacro %}\nd",
-                "{% macro m(x) %}\na {% if x %}b{% endif +%}\nc{% endmacro %}\nd",
-            ),
-            ("{{ '%}' }} {% x %}\n", "{{ '%}' }} {% x +%}\n"),
-        ] {
-            assert_eq!(keep_line_ends(text).unwrap(), wanted);
-        }
-        for text in [
-            "{% if a %}\nb\n{% endif %}\nc",
-            "  {% if a %} {% set b = 1 %}\n  {# c #}\r\nd",
-            "a {% if b -%}\nc{% endif +%}\n",
-            "a {{ b }}\n",
-            "a {% if b %} c\n",
-            "{% raw %}\nb\n{% endraw %}\n",
-            "a {% b",
-            "{% macro m(x) %}echo {{ x }}{% endmacro %}\na",
-            "{% set b %}http://192.0.2.9/a{% endset %}\n#!ipxe",
-            "{% set b %}\na\n{% endset %}\nc",
-            "#!ipxe\n{% if a %\nb\n{% endif %}\nc",
-            "{% raw %}{% if %}{% endraw %} b\n",
-            "é{%é%}é{#",
-            "{%%}",
-            "{%{%%}\n",
-        ] {
-            assert_eq!(keep_line_ends(text).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn a_block_that_begins_behind_a_command_and_takes_its_line_break_along_is_found() {
-        for (text, at) in [("a {% if b %}\nc\n{% endif %}\nd", 2), ("a\nb {% for c in d %}\nc{% endfor %}\n", 4)] {
-            assert_eq!(keep_line_ends(text), Err(at));
-        }
-        assert!(keep_line_ends("a {% if b +%}\nc\n{% endif %}\nd").is_ok());
     }
 
     #[test]
