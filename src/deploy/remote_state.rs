@@ -1,13 +1,14 @@
 //! Known state of a target: its manifest, and the record of earlier deployments.
 
 use crate::base::plural::count;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::record::{DeployRecord, Deployed};
 use super::remote::{Error, Found, FoundKind, Remote};
+use super::upload_set::UploadFile;
 use crate::base::progress::Progress;
 use crate::base::{parallel, paths};
 use crate::digest::Content;
@@ -97,6 +98,32 @@ impl RemoteState {
         let recorded =
             self.record.files.iter().flat_map(|(path, deployed)| iter::repeat(path).zip(deployed.contents()));
         recorded.chain(self.published.iter().map(|(path, content)| (path, *content)))
+    }
+
+    /// Returns the paths of files that differ only in case from one of `wanted`, each with that one.
+    #[must_use]
+    pub fn in_other_case(&self, wanted: &[UploadFile]) -> Vec<(Utf8PathBuf, Utf8PathBuf)> {
+        let lower = |path: &Utf8Path| path.as_str().to_lowercase();
+        let wanted: HashMap<String, &Utf8PathBuf> =
+            wanted.iter().map(|wanted| (lower(&wanted.path), &wanted.path)).collect();
+        let ours: BTreeSet<&Utf8PathBuf> = self.all().map(|(path, _)| path).collect();
+        let pair = |path: &Utf8PathBuf| {
+            let wanted = wanted.get(&lower(path)).filter(|wanted| **wanted != path)?;
+            Some((path.clone(), (*wanted).clone()))
+        };
+        ours.into_iter().filter_map(pair).collect()
+    }
+
+    /// Takes each of the files `renamed` for the one that is named after it, because both names lead to the same file.
+    pub fn rename(&mut self, renamed: Vec<(Utf8PathBuf, Utf8PathBuf)>) {
+        for (old, new) in renamed {
+            if let Some(deployed) = self.record.files.remove(&old) {
+                self.record.files.entry(new.clone()).or_insert(deployed);
+            }
+            if let Some(content) = self.published.remove(&old) {
+                self.published.entry(new).or_insert(content);
+            }
+        }
     }
 
     /// Returns the content of `path` if it has not changed since it was deployed, judging by size and time.

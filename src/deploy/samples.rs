@@ -239,3 +239,52 @@ impl Remote for MemoryRemote {
         self.done(())
     }
 }
+
+/// Target in memory that finds files by names in any case.
+pub struct CaselessRemote(pub MemoryRemote);
+
+fn lower(path: &Utf8Path) -> Utf8PathBuf {
+    path.as_str().to_lowercase().into()
+}
+
+impl Remote for CaselessRemote {
+    fn is_there(&mut self) -> Result<bool, Error> {
+        self.0.is_there()
+    }
+
+    fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+        self.0.lstat(&paths.iter().map(|path| lower(path)).collect::<Vec<_>>())
+    }
+
+    fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.0.read(&lower(path), range, take)
+    }
+
+    fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        self.0.write(&lower(path), data, offset, done)
+    }
+
+    fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+        self.0.rename(&lower(from), &lower(to))
+    }
+
+    fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.0.remove(&lower(path))
+    }
+
+    fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.0.make_folder(&lower(path))
+    }
+
+    fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+        self.0.make_world_readable(&lower(path), found)
+    }
+
+    fn first_closed(&mut self) -> Result<Option<String>, Error> {
+        self.0.first_closed()
+    }
+
+    fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.0.remove_empty_folder(&lower(path))
+    }
+}

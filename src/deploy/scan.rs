@@ -10,6 +10,7 @@ use super::plan::{DeployOptions, Planner, Scan, interest};
 use super::remote::{Error, Remote};
 use super::session::{InTransfer, Session};
 use super::upload_set::UploadSet;
+use crate::base::paths;
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::digest::Hasher;
 
@@ -24,6 +25,11 @@ pub(super) fn scan(
     options: DeployOptions,
     progress: &dyn Progress,
 ) -> Result<Scan, Error> {
+    let wanted = Arc::clone(&upload_set.files);
+    let renamed = session.with_remote_state(progress, move |remote_state| remote_state.in_other_case(&wanted))?;
+    if !renamed.is_empty() && ignores_case(remote)? {
+        session.remote_state.rename(renamed);
+    }
     let wanted = Arc::clone(&upload_set.files);
     let paths = session.with_remote_state(progress, move |remote_state| interest(&wanted, remote_state))?;
     let there = remote.is_there()?;
@@ -67,4 +73,13 @@ pub(super) fn scan(
     }
     scan.read.clone_from(&session.read);
     Ok(scan)
+}
+
+/// Checks whether the target finds files by names in another case: then both names are those of the same file.
+fn ignores_case(remote: &mut dyn Remote) -> Result<bool, Error> {
+    // Where something was deployed, one of them is there.
+    let names = [paths::DEPLOYED, paths::MANIFEST];
+    let cases = names.iter().flat_map(|name| [Utf8PathBuf::from(*name), name.to_uppercase().into()]);
+    let found = remote.lstat(&cases.collect::<Vec<_>>())?;
+    Ok(found.chunks(2).any(|cases| cases[0].is_some() && cases[0] == cases[1]))
 }

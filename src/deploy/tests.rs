@@ -1,6 +1,6 @@
 //! Deployments to a target in memory, with the connection cut at every moment.
 
-use super::samples::{MemoryRemote, PIECE, manifest, tree};
+use super::samples::{CaselessRemote, MemoryRemote, PIECE, manifest, tree};
 use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
 use super::*;
@@ -18,7 +18,7 @@ fn ssh() -> Ssh {
 /// Makes one attempt at `remote`, with the `session` that an earlier attempt has left.
 fn attempt(
     tree: &CheckedTree,
-    remote: &mut MemoryRemote,
+    remote: &mut dyn Remote,
     options: DeployOptions,
     session: &mut Option<Session>,
 ) -> Result<DeployPlan, Error> {
@@ -29,7 +29,7 @@ fn attempt(
 }
 
 /// Makes a deployment with one attempt.
-fn deploy(tree: &CheckedTree, remote: &mut MemoryRemote, options: DeployOptions) -> Result<DeployPlan, Error> {
+fn deploy(tree: &CheckedTree, remote: &mut dyn Remote, options: DeployOptions) -> Result<DeployPlan, Error> {
     attempt(tree, remote, options, &mut None)
 }
 
@@ -103,6 +103,31 @@ fn what_is_cut_at_any_moment_is_whole_and_the_next_run_ends_it() {
         assert_eq!(remote.read - before.read, told[0] + told[1]);
     }
     assert!(cuts > 80, "{cuts} moments");
+}
+
+#[test]
+fn a_file_whose_name_changes_in_case_only_is_the_same_where_case_does_not_count() {
+    let (_a, old) = tree(&[("Fed.ipxe", "a"), ("racks/A1/x", "one"), ("racks/A1/y", "two"), ("racks/B/z", "gone")]);
+    let (_b, new) = tree(&[("fed.ipxe", "a"), ("racks/a1/x", "one"), ("racks/a1/y", "new")]);
+    let mut caseless = CaselessRemote(MemoryRemote::with(&[]));
+    deploy(&old, &mut caseless, DeployOptions::default()).unwrap();
+    for options in [PRUNE, PRUNE, DeployOptions::default()] {
+        let plan = deploy(&new, &mut caseless, options).unwrap();
+        assert_eq!((plan.strangers.len(), plan.obsolete.len()), (0, 0));
+        let found = ["racks/a1/x", "racks/a1/y", "fed.ipxe", "racks/b/z"].map(|path| caseless.0.text(path));
+        assert_eq!(found, [Some("one"), Some("new"), Some("a"), None]);
+    }
+    assert!(!caseless.0.text(RECORD).unwrap().contains("A1"));
+    // What an earlier version has recorded of such a file is put right, too.
+    let both = caseless.0.text(RECORD).unwrap().replace("\"racks/a1/x\"", "\"racks/A1/x\"");
+    caseless.0.files.get_mut(Utf8Path::new(RECORD)).unwrap().0 = both.into_bytes();
+    deploy(&new, &mut caseless, PRUNE).unwrap();
+    assert_eq!(caseless.0.text("racks/a1/x"), Some("one"));
+    // Elsewhere they are two files.
+    let mut remote = MemoryRemote::with(&[]);
+    deploy(&old, &mut remote, DeployOptions::default()).unwrap();
+    assert_eq!(deploy(&new, &mut remote, PRUNE).unwrap().prune.len(), 4);
+    assert_eq!((remote.text("racks/A1/x"), remote.text("racks/a1/x")), (None, Some("one")));
 }
 
 #[test]
