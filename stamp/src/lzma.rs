@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the safe crate `liblzma` lets nobody choose where it allocates")]
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
@@ -46,7 +47,9 @@ pub enum Error {
 /// An encoder for inputs with known prefixes, which are numbered.
 pub struct Encoder {
     space: Space,
-    beginnings: Vec<State>,
+    beginnings: BTreeMap<usize, State>,
+    /// Number of the next prefix.
+    next: usize,
 }
 
 /// State of an encoder after a prefix.
@@ -64,7 +67,7 @@ impl Encoder {
     ///
     /// [`Error::Memory`] if the memory cannot be mapped.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { space: Space::new()?, beginnings: Vec::new() })
+        Ok(Self { space: Space::new()?, beginnings: BTreeMap::new(), next: 0 })
     }
 
     /// Encodes `input`, which shares no prefix with others.
@@ -88,8 +91,20 @@ impl Encoder {
         let mut output = Vec::new();
         self.space.encode(&mut stream, input, &mut output, sys::LZMA_RUN)?;
         output.shrink_to_fit();
-        self.beginnings.push(State { stream, memory: self.space.save(), output });
-        Ok(self.beginnings.len() - 1)
+        let number = self.next;
+        self.next += 1;
+        self.beginnings.insert(number, State { stream, memory: self.space.save(), output });
+        Ok(number)
+    }
+
+    /// Returns the memory that prefix number `beginning` takes, in bytes.
+    pub fn size(&self, beginning: usize) -> usize {
+        self.beginnings.get(&beginning).map_or(0, |state| state.output.len() + state.memory.size())
+    }
+
+    /// Forgets prefix number `beginning`.
+    pub fn forget(&mut self, beginning: usize) {
+        self.beginnings.remove(&beginning);
     }
 
     /// Encodes the input that consists of prefix number `beginning` and `rest`.
@@ -102,7 +117,7 @@ impl Encoder {
     ///
     /// If there is no prefix with that number.
     pub fn finish(&mut self, beginning: usize, rest: &[u8]) -> Result<Vec<u8>, Error> {
-        let state = &self.beginnings[beginning];
+        let state = &self.beginnings[&beginning];
         self.space.restore(&state.memory)?;
         let (mut stream, mut output) = (state.stream, state.output.clone());
         self.space.encode(&mut stream, rest, &mut output, sys::LZMA_FINISH)?;
@@ -261,6 +276,13 @@ struct Saved {
     /// Number of allocated bytes.
     used: usize,
     pages: Vec<(usize, SavedPage)>,
+}
+
+impl Saved {
+    /// Returns the memory that it takes, in bytes.
+    fn size(&self) -> usize {
+        self.pages.iter().map(|(_, page)| size_of::<(usize, SavedPage)>() + size_of_val(&*page.words)).sum()
+    }
 }
 
 /// The nonzero words of a page. Most of an encoder's memory is a hash table, and most of that is zeros.

@@ -1,7 +1,6 @@
 //! Stamps scripts into bases.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use crate::base::{self, Base, BaseKind, BaseRecord};
@@ -27,13 +26,31 @@ pub enum Error {
     Zbin(#[from] zbin::Error),
 }
 
+/// Maximum memory of what a stamper keeps, in bytes.
+const MAX_KEPT: usize = 64 << 20;
+
 /// Stamps scripts into bases. For BIOS loaders, it keeps an encoder and the parts that all loaders of a base have in
-/// common. To stamp many loaders, keep one stamper in each thread. EFI applications need no such state.
+/// common: of the bases that were used last, up to 64 MiB. To stamp many loaders, keep one stamper in each thread. EFI
+/// applications need no such state.
 #[derive(Default)]
 pub struct Stamper {
     encoder: Option<Encoder>,
-    /// Packers by the records of their bases; `None` if this program's output differs from the reference loader.
-    packers: HashMap<BaseRecord, Option<Packer>>,
+    /// Packers by the records of their bases.
+    packers: HashMap<BaseRecord, KeptPacker>,
+    /// Memory of all packers, in bytes.
+    kept: usize,
+    /// Number of uses so far.
+    uses: u64,
+}
+
+/// A packer that is kept for the next loader of its base.
+struct KeptPacker {
+    /// `None` if this program's output differs from the reference loader.
+    packer: Option<Packer>,
+    /// Memory that it takes, in bytes.
+    size: usize,
+    /// Number of the last use.
+    used: u64,
 }
 
 impl Stamper {
@@ -75,17 +92,38 @@ impl Stamper {
             Some(encoder) => encoder,
             empty => empty.insert(Encoder::new()?),
         };
-        let packer = match self.packers.entry(base.record().clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(empty) => {
-                let packer = Packer::new(base, encoder)?;
-                let own = packer.pack(base, &base.image()[base.slot()], encoder)?;
-                empty.insert((Content::of(&own) == loader).then_some(packer))
-            }
-        };
+        self.uses += 1;
+        if !self.packers.contains_key(base.record()) {
+            let packer = Packer::new(base, encoder)?;
+            let own = packer.pack(base, &base.image()[base.slot()], encoder)?;
+            let packer = if Content::of(&own) == loader {
+                Some(packer)
+            } else {
+                packer.forget(encoder);
+                None
+            };
+            let size = packer.as_ref().map_or(0, |packer| packer.size(encoder));
+            while self.kept + size > MAX_KEPT && make_room(&mut self.packers, &mut self.kept, encoder) {}
+            self.kept += size;
+            self.packers.insert(base.record().clone(), KeptPacker { packer, size, used: self.uses });
+        }
         let foreign = || Error::ForeignPacker(base.record().loader.clone());
-        Ok((packer.as_ref().ok_or_else(foreign)?, encoder))
+        let kept = self.packers.get_mut(base.record()).ok_or_else(foreign)?;
+        kept.used = self.uses;
+        Ok((kept.packer.as_ref().ok_or_else(foreign)?, encoder))
     }
+}
+
+/// Forgets the packer of the base that was used longest ago. Returns whether there was any.
+fn make_room(packers: &mut HashMap<BaseRecord, KeptPacker>, kept: &mut usize, encoder: &mut Encoder) -> bool {
+    let mut last: Vec<_> = packers.iter().filter(|(_, kept)| kept.size > 0).collect();
+    last.sort_unstable_by_key(|(_, kept)| kept.used);
+    let Some(base) = last.first().map(|(base, _)| (*base).clone()) else { return false };
+    if let Some(KeptPacker { packer: Some(packer), size, .. }) = packers.remove(&base) {
+        packer.forget(encoder);
+        *kept -= size;
+    }
+    true
 }
 
 impl Base {
@@ -130,6 +168,24 @@ impl Packer {
             }
         }
         Ok(Self { parts })
+    }
+
+    /// Returns the memory that it takes, in bytes, with that of `encoder`.
+    fn size(&self, encoder: &Encoder) -> usize {
+        let sizes = self.parts.values().map(|part| match part {
+            Packed::Same(packed) => packed.len(),
+            Packed::Begun { beginning, .. } => encoder.size(*beginning),
+        });
+        sizes.sum()
+    }
+
+    /// Takes what is kept for it out of `encoder`.
+    fn forget(&self, encoder: &mut Encoder) {
+        for part in self.parts.values() {
+            if let Packed::Begun { beginning, .. } = part {
+                encoder.forget(*beginning);
+            }
+        }
     }
 
     /// Returns the loader of `base` with `slot`.
@@ -299,6 +355,28 @@ mod tests {
                 assert!(stamped == zbin(&base.image_with(&slot).unwrap(), &zinfo), "{} {content:?}", before.len());
             }
         }
+    }
+
+    #[test]
+    fn of_many_bases_those_that_were_used_last_are_kept() {
+        let mut stamper = Stamper::new();
+        let slot = Slot::sentinel(SIZE);
+        let bases: Vec<Base> = (0..6)
+            .map(|seed| {
+                let (image, zinfo) = bios(&noise(seed, 1_500_000), b"after");
+                Base::capture_bios("x.pxe", image.clone(), zinfo.clone(), &zbin(&image, &zinfo), SIZE).unwrap()
+            })
+            .collect();
+        for base in bases.iter().chain(&bases[..1]) {
+            let stamped = stamper.stamp(base, &slot).unwrap();
+            assert!(matches!(base.record().kind, BaseKind::Bios { loader, .. } if Content::of(&stamped) == loader));
+            let sizes: usize = stamper.packers.values().map(|kept| kept.size).sum();
+            assert!(stamper.kept == sizes && sizes <= MAX_KEPT, "{sizes} {}", stamper.kept);
+            assert!(stamper.packers.contains_key(base.record()));
+        }
+        let kept = stamper.packers.len();
+        assert!((2..bases.len()).contains(&kept), "{kept} of {}", stamper.kept);
+        assert!(!stamper.packers.contains_key(bases[1].record()));
     }
 
     #[test]
