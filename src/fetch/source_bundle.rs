@@ -209,7 +209,11 @@ fn leads_outside(name: &Utf8Path, file: &Utf8Path, root: &Utf8Path) -> Option<Di
 /// Returns the publishable part of `content`, the project's file `name`: for a certificate file, only the certificates.
 ///
 /// Refuses private keys, and warns about other secrets.
-fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+///
+/// [`Error::PrivateKey`].
+pub fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
     for secret in secrets::find(&content) {
         if secret.kind == secrets::SecretKind::PrivateKey {
             return Err(Error::PrivateKey(name.to_owned(), secret.line));

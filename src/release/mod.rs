@@ -106,35 +106,60 @@ pub fn write(
     wording: &dyn Wording,
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
-    let ReleaseInputs { sources: bundled, manifest, packed, book } = inputs;
-    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     check_place(folder, progress)?;
     let Staging { partial, previous, lock, .. } = Staging::of(folder);
     fs::world_readable::create_world_readable_dir_all(folder.parent().unwrap_or(Utf8Path::new(".")))?;
-    let _lock = Lock::acquire(&lock, progress)?.ok_or(Error::Cancelled)?;
+    let _lock = Lock::acquire_temporary(&lock, 0o644, true, progress)?.ok_or(Error::Cancelled)?;
     fs::restore(folder, &previous)?;
     check_place(folder, progress)?;
     fs::remove_dir_all(&partial)?;
-    fs::world_readable::create_world_readable_dir_all(&partial)?;
+    let written = fill(inputs, &partial, wording, progress);
+    if let Err(error) = written {
+        // No later run goes on with it.
+        let _ = fs::remove_dir_all(&partial);
+        return Err(error);
+    }
+    fs::replace(&partial, folder, &previous)?;
+    check(folder, progress)
+}
+
+/// Writes the files of a release into the new folder `partial`.
+fn fill(
+    inputs: ReleaseInputs<'_>,
+    partial: &Utf8Path,
+    wording: &dyn Wording,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let ReleaseInputs { sources: bundled, manifest, packed, book } = inputs;
+    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
+    fs::world_readable::create_world_readable_dir_all(partial)?;
     let (archive, tarball) = packed;
     // The tarball of a tree with a thousand sites is a gigabyte in size.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
-    fs::sync_all_of(&partial, progress)?;
+    fs::sync_all_of(partial, progress)?;
+    let (pages, mistakes) = (bundled.project.book(), bundled.project.lint_page());
+    let pages = listing(&pages, progress)?.into_iter().map(|(page, _)| pages.join(page));
+    // What scripts should not have is shown there.
+    for page in pages.filter(|page| *page != mistakes) {
+        let name = page.strip_prefix(bundled.project.root()).unwrap_or(&page);
+        source_bundle::publishable(name, fs::read(&page)?, progress)?;
+    }
     let (sources, _) = source_bundle::write(bundled, &partial.join(&names.sources), wording, progress)?;
     pack_book(book, manifest.ipxe.source_date_epoch, &partial.join(&names.book), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
-    texts.push((names.notes.clone(), notes(bundled.project, manifest, &names, wording)?));
+    let notes = notes(bundled.project, manifest, &names, wording)?;
+    source_bundle::publishable(Utf8Path::new(&names.notes), notes.clone().into_bytes(), progress)?;
+    texts.push((names.notes.clone(), notes));
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
-    let written = digests(&partial, &listing(&partial, progress)?, progress)?;
+    let written = digests(partial, &listing(partial, progress)?, progress)?;
     let sums: String = written.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
     fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
     if progress.cancelled() {
         return Err(Error::Cancelled);
     }
-    fs::replace(&partial, folder, &previous)?;
-    check(folder, progress)
+    Ok(())
 }
 
 /// Packs the rendered book at `book` into the tarball at `path`, in a folder of the tarball's name; `epoch` as in
@@ -323,6 +348,7 @@ fn changes(log: &str, version: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secrets;
 
     #[test]
     fn changes_are_those_of_the_version() {
@@ -330,5 +356,16 @@ mod tests {
         assert_eq!(changes(log, "1.0.0").unwrap(), "### Added\n\n- All.\n");
         assert_eq!(changes(log, "0.9.0").unwrap(), "Old.\n");
         assert_eq!(changes(log, "2.0.0"), None);
+    }
+
+    #[test]
+    fn the_book_has_nothing_that_a_release_warns_of() {
+        let project = ProjectPaths::new(Utf8Path::new(env!("CARGO_MANIFEST_DIR")));
+        let pages = project.book();
+        let found = |(page, _): (Utf8PathBuf, _)| (secrets::find(&fs::read(&pages.join(&page)).unwrap()), page);
+        let found: Vec<_> = fs::walk(&pages).unwrap().into_iter().map(found).collect();
+        let found: Vec<_> = found.iter().filter(|(found, _)| !found.is_empty()).map(|(_, page)| page).collect();
+        assert_eq!(found, ["src/reference/lint.md"]);
+        assert_eq!(secrets::find(&fs::read(&project.changelog()).unwrap()), []);
     }
 }

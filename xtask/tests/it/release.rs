@@ -12,6 +12,7 @@ use serde_json::Value;
 netboot_fixtures::tests! {
     only_a_whole_release_with_the_right_tag_becomes_a_draft,
     what_is_no_release_is_not_replaced,
+    secrets_in_what_a_release_publishes_are_found,
     without_the_pinned_mdbook_nothing_is_built,
     a_folder_of_files_is_looked_at_within_limits,
     ; slow:
@@ -83,6 +84,20 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     assert!(subjects.contains(&name("tftp.tar.gz").as_str()) && subjects.contains(&name("sources.tar.gz").as_str()));
     // The packed tree equals the built one.
     project.run(["verify", project.path(&format!("dist/release/{}", name("tftp.tar.gz"))).as_str()]).success();
+}
+
+fn secrets_in_what_a_release_publishes_are_found() {
+    let project = with_book();
+    project.write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n- http://root:hunter22@192.0.2.1/\n");
+    let warned = release(&project, &["--dry-run"]);
+    let wanted = "notes.md:1: an address with a password gets published";
+    assert!(warned.code == 0 && warned.stderr.contains(wanted), "{warned}");
+    project.write("docs/src/images/a.svg", "-----BEGIN RSA PRIVATE KEY-----\n");
+    let error = release(&project, &["--dry-run"]).error(3);
+    assert!(error.contains("`docs/src/images/a.svg`:1 has a private key"), "{error}");
+    // Nothing is left of it.
+    let left: Vec<_> = std::fs::read_dir(project.path("dist")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".release")), "{left:?}");
 }
 
 fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {

@@ -236,8 +236,9 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
         }
         _ if TWICE.contains(&mark) => is_key_twice_in_base64(after).then_some(SecretKind::PrivateKey),
         "uthorization" | "UTHORIZATION" => {
+            // Text that speaks of the header has it in backticks.
             let value = rest.trim_start().strip_prefix(':')?;
-            is_credential(value).then_some(SecretKind::Authorization)
+            (!value.starts_with('`') && is_credential(value)).then_some(SecretKind::Authorization)
         }
         "--header" => in_header(rest),
         "assw" | "ASSW" | "assphrase" | "ASSPHRASE" | "ootpw" | "OOTPW" | "psk" | "PSK" | "/key" => {
@@ -262,7 +263,9 @@ fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
     let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let name = after[..after.len() - rest.len()].to_ascii_lowercase();
     let value = match name.as_str() {
-        "assword" | "asswd" => value(before, rest).or_else(|| value_of_login(before, rest)),
+        "assword" | "asswd" => {
+            value(before, rest).or_else(|| value_of_login(before, rest)).or_else(|| value_of_option(before, rest))
+        }
         "/key" => value_of_command(before, rest),
         // As in kickstart files.
         "ootpw" if before.trim() == "r" && rest.starts_with([' ', '\t']) => {
@@ -338,6 +341,12 @@ fn value_of_login<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     let mut words = before.split_ascii_whitespace().rev();
     let is_login = words.next() == Some("p") && words.nth(1) == Some("login");
     rest.strip_prefix([' ', '\t']).filter(|_| is_login)
+}
+
+/// Returns the word behind an option of a command, as in `--password x`.
+fn value_of_option<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
+    let is_option = before.ends_with(" --p") || before == "--p";
+    rest.strip_prefix([' ', '\t']).filter(|value| is_option && !value.trim_start().starts_with('-'))
 }
 
 /// Returns the value that iPXE's `set` or `param` assigns to the name that ends between `before` and `rest`.
@@ -742,7 +751,8 @@ mod tests {
             "-----END PRIVATE KEY-----",
             "http://192.0.2.1/a@b:c http://user@host/ http://${user}:${password}@host/ http://user:<password>@host/",
             "set password ${pw}\nset password\nisset ${password} || login\necho The password is wrong\npassword=\npassword={{ pw }}",
-            "Authorization:\nAuthorization: ${token}",
+            "Authorization:\nAuthorization: ${token}\n`Authorization:` headers are searched for",
+            "wget --password\nlogin --password ${pw}\nlogin --password --user me",
             "http://nas:8080/@eaDir/x.img http://mirror.example:8080/a@1.2 http://192.0.2.1:80/a@b.c // me:x@h",
             "http://h/f?token=${net0/mac}&mac=x http://h/f?tokens=3 a && sig=x",
             "XAKIAABCDEFGHIJ234567 AKIASHORT",
