@@ -1,10 +1,12 @@
 //! The line of a finding, as far as people have to see it.
 
+use std::collections::BTreeSet;
+
 use netboot_script::syntax::Span;
 use netboot_script::{Finding, ParsedScript};
 
 use crate::base::diagnostic::shortened;
-use crate::base::secrets;
+use crate::base::secrets::{self, Secret, SecretKind};
 use crate::base::url::without_credentials_in;
 use crate::printable::single_line;
 
@@ -29,15 +31,15 @@ pub struct LineExcerpt {
 #[derive(Debug)]
 pub struct FindingTexts<'s, 't> {
     parsed: &'s ParsedScript<'t>,
-    /// The number of the last line, and whether it has a secret: a line can be as long as the script, and have many findings.
-    last: Option<(usize, bool)>,
+    /// The numbers of the lines with a secret that is not in a URL.
+    secrets: BTreeSet<usize>,
 }
 
 impl<'s, 't> FindingTexts<'s, 't> {
     /// Prepares the texts of findings in `parsed`.
     #[must_use]
     pub fn of(parsed: &'s ParsedScript<'t>) -> Self {
-        Self { parsed, last: None }
+        Self { parsed, secrets: lines_with_secrets(parsed) }
     }
 
     /// Returns the excerpt for `finding`, unless the line is empty, or has a secret that is not in a URL.
@@ -60,14 +62,30 @@ impl<'s, 't> FindingTexts<'s, 't> {
     }
 
     /// Checks whether the line `number` has a secret that is not in a URL.
-    fn has_secret(&mut self, number: usize) -> bool {
-        let secret = match self.last {
-            Some((last, secret)) if last == number => secret,
-            _ => !secrets::find(without_credentials_in(self.parsed.line_text(number)).as_bytes()).is_empty(),
-        };
-        self.last = Some((number, secret));
-        secret
+    fn has_secret(&self, number: usize) -> bool {
+        self.secrets.contains(&number)
     }
+}
+
+/// Returns the numbers of the lines of `parsed` with a secret that is not in a URL, and with a part of a private key.
+fn lines_with_secrets(parsed: &ParsedScript<'_>) -> BTreeSet<usize> {
+    let text = without_credentials_in(parsed.text);
+    let mut lines = BTreeSet::new();
+    for Secret { line, kind } in secrets::find(text.as_bytes()) {
+        lines.insert(line);
+        if kind == SecretKind::PrivateKey {
+            let ends = |line: &&str| line.contains("-----END") || line.trim().is_empty();
+            let count = text.lines().skip(line).take_while(|line| !ends(line)).count();
+            lines.extend(line..=line + count + 1);
+        }
+    }
+    for line in parsed.lines.iter().filter(|line| parsed.text[line.span.start..line.span.end].contains('\n')) {
+        if !secrets::find(without_credentials_in(&parsed.logical_text(line)).as_bytes()).is_empty() {
+            let breaks = parsed.text[line.span.start..line.span.end].matches('\n').count();
+            lines.extend(line.number..=line.number + breaks);
+        }
+    }
+    lines
 }
 
 /// Returns `message` with `...` in place of what it quotes in backticks.

@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     each_invalid_file_of_choices_gets_all_its_findings,
     a_private_key_beside_a_certificate_is_refused_with_its_line,
     a_trusted_certificate_that_has_ended_is_warned_of,
+    a_private_key_in_the_place_of_a_script_is_not_shown,
     what_boots_in_part_of_the_loaders_only_is_warned_of,
     a_secret_is_warned_of_where_it_is_written,
     a_compiler_that_is_too_old_is_refused,
@@ -117,6 +118,15 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     hint: move the key out of the folders of the pins and the configuration
     ");
     assert!(!out.exists());
+}
+
+fn a_private_key_in_the_place_of_a_script_is_not_shown() {
+    let project = Project::new();
+    let key = "MC4CAQAwBQYDK2VwBCIEIJ9QMZsZ0Q3v6tq0vYwqYqzX8mB4u8dRrVQ0l3p7tE2a";
+    project
+        .write("embed-scripts/boot.ipxe", &format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"));
+    let error = project.build(&[]).error(3);
+    assert!(error.contains("has a private key") && !error.contains(&key[..20]), "{error}");
 }
 
 fn what_boots_in_part_of_the_loaders_only_is_warned_of() {

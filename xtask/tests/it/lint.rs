@@ -30,6 +30,7 @@ netboot_fixtures::tests! {
     ; slow:
     a_long_script_is_checked_within_limits,
     many_scripts_are_checked_within_limits,
+    lines_with_secrets_are_not_shown,
     scripts_that_cannot_be_checked_hide_no_others,
     findings_that_are_not_counted_are_said,
     a_check_of_many_scripts_can_be_interrupted,
@@ -313,6 +314,25 @@ fn a_build_stops_at_errors_and_shows_warnings() {
     let silent = "#!ipxe\n# lint: allow time-unit a card that answers at once\ndhcp --timeout 5\nchain ${root-path}\n";
     project.write("embed-scripts/boot.ipxe", silent);
     project.build(&["--plan"]).success();
+}
+
+fn lines_with_secrets_are_not_shown() {
+    let project = Project::cold();
+    let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ";
+    for (text, secret) in [
+        (
+            format!("-----BEGIN PRIVATE KEY-----\n{key}\nS3CRETagAoIBAQ\nS3CRETag==\n-----END PRIVATE KEY-----\n"),
+            "S3CRET",
+        ),
+        (format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"), &key[..20]),
+        ("set net0/password \\\nS3CRET extra &&x\n".to_owned(), "S3CRET"),
+        ("login --user u --password S3CRET &&x\n".to_owned(), "S3CRET"),
+    ] {
+        project.write("a.ipxe", &format!("#!ipxe\n{text}wget x\n"));
+        let ran = project.run(lint(&[project.path("a.ipxe").as_str()]));
+        assert!(ran.stdout.contains("error[unknown-command]: `wget` is not") || ran.stdout.contains("wget"), "{ran}");
+        assert!(!ran.stdout.contains(secret), "{ran}");
+    }
 }
 
 fn passwords_are_not_shown() {

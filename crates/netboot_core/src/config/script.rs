@@ -164,7 +164,13 @@ struct Judged {
 /// Checks a script that was `rendered` from `template` with `vars`, and attributes each flaw to the script or to a
 /// variable. Unknown commands become notes if the script may have them.
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered, unknown_commands: bool) -> Judged {
-    let Review { findings, features, addresses } = Review::of(&rendered.text);
+    let Review { mut findings, features, addresses } = Review::of(&rendered.text);
+    let (keys, secrets): (Vec<_>, Vec<_>) =
+        secrets::find(rendered.text.as_bytes()).into_iter().partition(|secret| secret.kind == SecretKind::PrivateKey);
+    if !keys.is_empty() {
+        // They would show the key, line by line.
+        findings.clear();
+    }
     let (flaws, warnings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.severity == Severity::Error);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
@@ -173,8 +179,6 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered, unknown_commands
         names.entry(value).or_insert(name);
     });
     let origin = Origin { template, names, inserted: &rendered.inserted };
-    let (keys, secrets): (Vec<_>, Vec<_>) =
-        secrets::find(rendered.text.as_bytes()).into_iter().partition(|secret| secret.kind == SecretKind::PrivateKey);
     let attributed = |secret: Secret| {
         let variable = origin.of_secret(&secret, &rendered.text);
         (secret, variable)
