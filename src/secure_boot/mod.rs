@@ -167,11 +167,12 @@ impl Drop for StagedFolder<'_> {
 
 /// Sets the mode of a new file, and checks that it counts.
 fn protect(path: &Utf8Path, secret: bool) -> Result<(), Error> {
-    fs::set_mode(path, if secret { 0o600 } else { 0o644 })?;
+    // On a file system without modes, the mount decides who can read.
+    let set = fs::set_mode(path, if secret { 0o600 } else { 0o644 });
     match fs::check_secret(path) {
         Err(SecretFlaw::Exposed { .. }) if secret => Err(Error::NoModes(path.to_owned())),
         Err(error) if secret => Err(error.into()),
-        _ => Ok(()),
+        _ => Ok(set?),
     }
 }
 

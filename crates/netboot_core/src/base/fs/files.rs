@@ -52,13 +52,27 @@ pub fn remove_dir_all_with(path: &Utf8Path, progress: &dyn Progress) -> Option<R
     detached_on_cancel(progress, move || remove_dir_all(&path))
 }
 
-/// Sets the permission bits of a file or folder, regardless of the umask.
+/// Sets the permission bits of a file or folder of this user, regardless of the umask. On a file system without modes, as
+/// exFAT or a share, a mode that keeps no one from reading counts as set: the mount decides who can read.
 ///
 /// # Errors
 ///
 /// [`Error`] if the mode cannot be set.
 pub fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failing("set the mode of", path))
+    let set = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    or_without_modes(set, mode).map_err(failing("set the mode of", path))
+}
+
+/// Does the same with an open file.
+fn set_mode_of(file: &File, mode: u32) -> io::Result<()> {
+    or_without_modes(file.set_permissions(std::fs::Permissions::from_mode(mode)), mode)
+}
+
+fn or_without_modes(set: io::Result<()>, mode: u32) -> io::Result<()> {
+    set.or_else(|error| {
+        let keeps_out = mode & 0o044 != 0o044;
+        if error.kind() == io::ErrorKind::PermissionDenied && !keeps_out { Ok(()) } else { Err(error) }
+    })
 }
 
 /// Checks whether there is something at `path`, and at the target if that is a link.
@@ -160,7 +174,7 @@ pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(content)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        set_mode_of(&file, mode)?;
         file.sync_all()
     };
     write().map_err(failing("write", path))
@@ -194,7 +208,7 @@ pub fn write_exported(path: &Utf8Path, content: &[u8], mode: u32, modified: Syst
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(content)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        set_mode_of(&file, mode)?;
         file.set_modified(modified)
     };
     write().map_err(failing("write", path))
@@ -226,7 +240,7 @@ pub fn write_new_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let write = || {
         let mut file = temporary_file(folder)?;
         file.write_all(content)?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        set_mode_of(file.as_file(), 0o644)?;
         file.as_file().sync_all()?;
         file.persist_noclobber(path).map(drop).map_err(|error| error.error)
     };
@@ -240,7 +254,7 @@ pub fn write_new_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
 /// [`Error`]; the file at `path` is then unchanged.
 pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
     let publish = || {
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        set_mode_of(file.as_file(), 0o644)?;
         file.as_file().sync_all()?;
         file.persist(path).map(drop).map_err(|error| error.error)
     };
@@ -332,7 +346,7 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(content)?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))
+        set_mode_of(&file, 0o644)
     };
     write().map_err(failing("write", path))
 }
@@ -366,6 +380,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
         (folder, path)
+    }
+
+    #[test]
+    fn a_file_system_without_modes_keeps_only_secrets_out() {
+        // No user sets the mode of such a file.
+        let fixed = Utf8Path::new("/proc/self/comm");
+        let file = OpenOptions::new().write(true).open(fixed).unwrap();
+        assert_eq!(
+            file.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
+        );
+        assert!(set_mode(fixed, 0o644).is_ok() && set_mode_of(&file, 0o755).is_ok());
+        let text = set_mode(fixed, 0o600).unwrap_err().to_string();
+        assert_eq!(text, "cannot set the mode of `/proc/self/comm`");
+        assert!(set_mode_of(&file, 0o600).is_err());
     }
 
     #[test]
