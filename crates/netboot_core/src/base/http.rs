@@ -14,6 +14,8 @@ use base64::prelude::BASE64_STANDARD;
 use camino::Utf8PathBuf;
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use ureq::Timeout;
 use ureq::http::header::{AUTHORIZATION, LOCATION};
@@ -449,8 +451,16 @@ impl HttpClient {
     pub fn check_authorities(&self) -> Result<(), Error> {
         let Some(file) = &self.authorities else { return Ok(()) };
         let found = match fs::read_at_most(file, MAX_AUTHORITIES) {
-            Ok(content) if memmem::find(&content, b"-----BEGIN CERTIFICATE-----").is_some() => return Ok(()),
-            Ok(_) => "no certificate in it",
+            Ok(content) => {
+                let begun = memmem::find_iter(&content, b"-----BEGIN CERTIFICATE-----").count();
+                let whole = CertificateDer::pem_slice_iter(&content).filter(Result::is_ok).count();
+                match (begun, whole) {
+                    (0, _) => "no certificate in it",
+                    // Behind a byte order mark or blanks, programs find no beginning.
+                    _ if whole < begun => "a certificate in it that is not whole, or does not begin its line",
+                    _ => return Ok(()),
+                }
+            }
             Err(error) if error.is_not_found() => "no such file",
             Err(error) => return Err(Error::Authorities(format!("`{AUTHORITIES}`: {}", error.reason()))),
         };

@@ -183,10 +183,22 @@ fn a_list_of_authorities_that_is_none_is_told() {
     let project = Project::new();
     project.write("text.pem", "no certificate");
     std::fs::create_dir(project.path("folder")).unwrap();
+    let ca = include_str!("../../../../fixtures/ca.pem");
+    project.write("bom.pem", &format!("\u{feff}{ca}")).write("cut.pem", &ca[..ca.len() / 2]);
     std::fs::File::create(project.path("large.pem")).unwrap().set_len(9 << 20).unwrap();
     for (name, found) in [
         ("gone.pem", " names `FILE`: found no such file, wanted certificates in PEM"),
         ("text.pem", " names `FILE`: found no certificate in it, wanted certificates in PEM"),
+        (
+            "bom.pem",
+            " names `FILE`: found a certificate in it that is not whole, or does not begin its line, wanted \
+             certificates in PEM",
+        ),
+        (
+            "cut.pem",
+            " names `FILE`: found a certificate in it that is not whole, or does not begin its line, wanted \
+             certificates in PEM",
+        ),
         ("folder", ": cannot read `FILE`: Is a directory (os error 21)"),
         ("large.pem", ": cannot read `FILE`: it has 9437184 bytes, wanted 8388608 at most"),
     ] {
