@@ -399,9 +399,9 @@ pub enum OutputKind {
     Place,
     /// A text with this beginning, which replaces a file that is empty or begins in the same way.
     Text(&'static str),
-    /// A tarball whose first entry has a path with this beginning, which replaces a file that is empty or another of its
-    /// kind.
-    Tarball(&'static str),
+    /// A tarball whose first entry has a path with this beginning and this part, which replaces a file that is empty or
+    /// another of its kind.
+    Tarball(&'static str, &'static str),
 }
 
 /// Beginnings of the JSON files that commands write.
@@ -415,12 +415,12 @@ impl XtaskCommand {
         let output = |flag, path: &Option<Utf8PathBuf>, kind| Output { flag, path: path.clone(), kind };
         let of = |flag, path| output(flag, path, OutputKind::Place);
         let text = |flag, path, beginning| output(flag, path, OutputKind::Text(beginning));
-        let tarball = |flag, path, beginning| output(flag, path, OutputKind::Tarball(beginning));
+        let tarball = |path, beginning, part| output(Flag::Out, path, OutputKind::Tarball(beginning, part));
         match self {
             Self::BuildLoaders(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
             Self::Release(args) => vec![output(Flag::Out, &args.out, OutputKind::Tree)],
-            Self::BundleSources { out, .. } => vec![tarball(Flag::Out, out, "netboot-loaders-")],
-            Self::BundleBases(args) => vec![tarball(Flag::Out, &args.out, "bases.json")],
+            Self::BundleSources { out, .. } => vec![tarball(out, "netboot-loaders-", "-sources/")],
+            Self::BundleBases(args) => vec![tarball(&args.out, "bases.json", "")],
             Self::Recipe(args) => vec![of(Flag::Out, &args.out)],
             Self::Ignition(args) => vec![text(Flag::Out, &args.out, IGNITION)],
             Self::Docs(args) if args.man.is_some() => vec![of(Flag::Man, &args.man)],

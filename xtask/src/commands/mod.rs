@@ -160,7 +160,7 @@ fn check_output(path: &Utf8Path, kind: OutputKind, host: &Host<'_>) -> Result<()
     outside_inputs(path, host)?;
     match kind {
         OutputKind::Text(beginning) => check_file(path, |path| is_text(path, beginning)),
-        OutputKind::Tarball(beginning) => check_file(path, |path| Ok(is_tarball(path, beginning))),
+        OutputKind::Tarball(beginning, part) => check_file(path, |path| Ok(is_tarball(path, beginning, part))),
         OutputKind::Tree | OutputKind::Place => Ok(()),
     }
 }
@@ -209,13 +209,15 @@ fn is_text(path: &Utf8Path, beginning: &str) -> Result<bool, fs::Error> {
     Ok(content == beginning.as_bytes())
 }
 
-/// Checks whether the file at `path` is a tarball whose first entry has a path that begins with `beginning`.
-fn is_tarball(path: &Utf8Path, beginning: &str) -> bool {
+/// Checks whether the file at `path` is a tarball whose first entry has a path that begins with `beginning`, and has
+/// `part` behind that.
+fn is_tarball(path: &Utf8Path, beginning: &str, part: &str) -> bool {
     const LIMITS: Limits = Limits { entries: 1, extension: 0, entry: 1 << 30, total: 1 << 30 };
     let Ok(file) = fs::open(path) else { return false };
     let mut tarball = Tarball::gzip(BufReader::new(file), LIMITS);
     let first = tarball.entries().and_then(|mut entries| entries.next());
-    first.is_ok_and(|first| first.is_some_and(|entry| entry.path.starts_with(beginning)))
+    let is_ours = |path: &str| path.strip_prefix(beginning).is_some_and(|rest| rest.contains(part));
+    first.is_ok_and(|first| first.is_some_and(|entry| is_ours(entry.path.as_str())))
 }
 
 /// Returns `path` without symbolic links, as far as it exists.

@@ -97,6 +97,11 @@ fn an_output_replaces_neither_a_link_nor_the_file_of_somebody_else() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(b"precious").unwrap();
     std::fs::write(project.path("theirs.tar.gz"), gzip.finish().unwrap()).unwrap();
+    // As code hosts pack a project.
+    project.write("netboot-loaders-main/README.md", "precious");
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["-czf", "archive.tar.gz", "netboot-loaders-main"]).current_dir(&project.root);
+    assert!(tar.status().unwrap().success());
     symlink("target", project.path("link")).unwrap();
     symlink("/proc/self/fd/1", project.path("stream")).unwrap();
     for (command, option) in
@@ -108,6 +113,7 @@ fn an_output_replaces_neither_a_link_nor_the_file_of_somebody_else() {
             ("theirs", "a file that this command has not written", "name another file, or remove this one"),
             ("json", "a file that this command has not written", "name another file, or remove this one"),
             ("theirs.tar.gz", "a file that this command has not written", "name another file, or remove this one"),
+            ("archive.tar.gz", "a file that this command has not written", "name another file, or remove this one"),
             ("folder", "a folder, wanted the path of a file", "name a file in it"),
             ("folder/..", "a folder, wanted the path of a file", "name a file in it"),
             ("new/", "a slash at its end, wanted the path of a file", "leave the slash out"),
