@@ -453,7 +453,7 @@ impl HttpClient {
         let found = match fs::read_at_most(file, MAX_AUTHORITIES) {
             Ok(content) => {
                 let begun = memmem::find_iter(&content, b"-----BEGIN CERTIFICATE-----").count();
-                let whole = CertificateDer::pem_slice_iter(&content).filter(Result::is_ok).count();
+                let whole = CertificateDer::pem_slice_iter(&content).flatten().count();
                 match (begun, whole) {
                     (0, _) => "no certificate in it",
                     // Behind a byte order mark or blanks, programs find no beginning.
