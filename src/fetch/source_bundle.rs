@@ -221,6 +221,17 @@ pub fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -
         progress.warn(secret.warning(name.as_str()));
     }
     let extension = name.extension().unwrap_or_default();
+    if extension == "csv" {
+        // The first row names the columns, and the others have what would stand behind the names.
+        let row = String::from_utf8_lossy(content.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
+        for column in row.split([',', ';', '\t']) {
+            let set = format!("{}=Xy9-12ab", column.trim().trim_matches(['"', '\u{feff}']));
+            secrets::find(set.as_bytes())
+                .first()
+                .into_iter()
+                .for_each(|secret| progress.warn(secret.warning(name.as_str())));
+        }
+    }
     if ["p12", "pfx", "jks"].contains(&extension) {
         let message = format!("`{}` may hold a private key, and gets published", printable(name));
         let help = "move it out of the folders of the pins and the configuration";

@@ -243,7 +243,7 @@ const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 /// most publishers offer their keys. Returns `None` if there are no keys.
 pub fn keyring(content: &[u8]) -> Option<Vec<u8>> {
     let armored = std::str::from_utf8(content).ok();
-    let Some(text) = armored else { return Some(content.to_vec()) };
+    let Some(text) = armored else { return is_keyring(content).then(|| content.to_vec()) };
     let mut keys = Vec::new();
     for block in text.split(BEGIN).skip(1) {
         let (block, _) = block.split_once(END)?;
@@ -253,7 +253,21 @@ pub fn keyring(content: &[u8]) -> Option<Vec<u8>> {
         let body: String = body.take_while(|line| !line.starts_with('=')).collect();
         keys.extend(BASE64_STANDARD.decode(body).ok()?);
     }
-    (!keys.is_empty()).then_some(keys)
+    is_keyring(&keys).then_some(keys)
+}
+
+/// Checks whether `content` is a keyring: whole OpenPGP packets, the first of which is a public key, or a keybox of GnuPG.
+fn is_keyring(content: &[u8]) -> bool {
+    const PUBLIC_KEY: u8 = 6;
+    if content.get(8..12) == Some(b"KBXf") {
+        return true;
+    }
+    let first = split_packet(content).is_some_and(|(kind, _)| kind == PUBLIC_KEY);
+    let mut rest = content;
+    while let Some((_, after)) = split_packet(rest) {
+        rest = after;
+    }
+    first && rest.is_empty()
 }
 
 #[cfg(test)]
@@ -361,11 +375,18 @@ mod tests {
     #[test]
     fn keys_are_read_in_both_forms() {
         let block = |body: &str| format!("{BEGIN}\nVersion: x\n\n{body}\n=abcd\n{END}\n");
-        let text = format!("Two keys\n{}\r\n{}", block("AQID\nBAUG"), block("Bw=="));
-        assert_eq!(keyring(text.as_bytes()).unwrap(), [1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(keyring(b"\x99\x02\x0d\xff").unwrap(), b"\x99\x02\x0d\xff");
-        for bad in ["", "<html></html>", BEGIN, &block("?"), &block("")] {
+        let text = format!("Two keys\n{}\r\n{}", block("xgID\nBM0B"), block("Bw=="));
+        assert_eq!(keyring(text.as_bytes()).unwrap(), [0xc6, 2, 3, 4, 0xcd, 1, 7]);
+        let binary = [packet(6, 100), packet(13, 9), packet(2, 70)].concat();
+        assert_eq!(keyring(&binary).as_ref(), Some(&binary));
+        let keybox = b"\0\0\0\x20\x01\x01\0\x02KBXf\xff";
+        assert_eq!(keyring(keybox).unwrap(), keybox);
+        for bad in ["", "<html></html>", BEGIN, &block("?"), &block(""), &block("AQID")] {
             assert_eq!(keyring(bad.as_bytes()), None, "{bad}");
+        }
+        // Cut off, a signature, and a program.
+        for bad in [&binary[..180], &packet(2, 100), b"MZ\xff", b"\x99\x02\x0d\xff"] {
+            assert_eq!(keyring(bad), None, "{bad:?}");
         }
     }
 }

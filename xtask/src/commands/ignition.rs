@@ -80,9 +80,12 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let folder = file.parent().unwrap_or(Utf8Path::new("/"));
     let options = ["--strict", "--pretty", "--files-dir", folder.as_str(), file.as_str()];
     let command = Command::new("read the Butane file", program.as_str()).args(options);
-    let lines = command
-        .output(host.ui)
-        .map_err(|error| Failure::from(error).help("change the Butane file: its lines and keys are named above"))?;
+    let lines = command.output(host.ui).map_err(|error| {
+        if host.ui.cancelled() {
+            return Failure::interrupted();
+        }
+        Failure::from(error).help("change the Butane file: its lines and keys are named above")
+    })?;
     let text = lines.join("\n") + "\n";
     // The output also contains any other messages of butane.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {

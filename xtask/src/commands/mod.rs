@@ -81,10 +81,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Docs(args) => docs::run(&args, host),
         XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
         XtaskCommand::Help { names } => help::run(&names, host),
-        XtaskCommand::Completions { shell } => {
-            completions::run(shell);
-            Ok(())
-        }
+        XtaskCommand::Completions { shell } => completions::run(shell),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

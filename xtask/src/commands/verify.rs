@@ -1,7 +1,7 @@
 //! Command `cargo xtask verify`.
 
 use netboot_loaders::base::plural::{all, choose, count};
-use netboot_loaders::printable::{listed_names, listed_of, printable};
+use netboot_loaders::printable::{listed, listed_names, listed_of, printable};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -67,6 +67,14 @@ fn against_manifest(args: &Verify, path: Utf8PathBuf, host: &Host<'_>) -> Result
         host.ui.warn(file.warning());
     }
     if !report.differences.is_empty() {
+        let is_whole = || verify::verify(&path, host.ui).is_ok_and(|report| report.differences.is_empty());
+        if let Some(DemandedSigner { certificate, .. }) = demanded.as_ref().filter(|_| is_whole()) {
+            let (subject, found) = (printable(&certificate.subject), listed(&report.differences));
+            let text = format!("`{path}` is as in its manifest, but not signed by `{subject}`\n{found}");
+            let failure =
+                Failure::new(Class::DamagedTree, text).help("give the certificate that its loaders are signed with");
+            return Err(failure.help("sign them with that one").page(Page::VerifyAndInspect));
+        }
         return Err(open::Error::Different { path, differences: report.differences }.into());
     }
     if let Some(unreadable) = &report.unreadable {

@@ -78,6 +78,13 @@ fn completions() -> Result<(), String> {
     // An alias for cargo's, and an installed program.
     let folder = tempfile::tempdir().unwrap();
     let installed = Command::new(install(folder.path())).args(["completions", "bash"]).output().unwrap();
+    // A file that was downloaded a second time.
+    let again = folder.path().join("netboot-loaders (1)");
+    std::fs::copy(install(folder.path()), &again).unwrap();
+    let ran = Command::new(again).args(["completions", "bash"]).output().unwrap();
+    let error = "error: shells complete no program of the name 'netboot-loaders (1)'\n\
+                 hint: rename it: to letters, digits, `-`, `_` and `.`\n";
+    assert_eq!((ran.status.code(), &*String::from_utf8_lossy(&ran.stderr)), (Some(3), error));
     for (name, script) in [("xtask", script), ("netboot-loaders", String::from_utf8(installed.stdout).unwrap())] {
         assert_eq!(completed(&script, &[name, "dep"]), "deploy\n");
         assert_eq!(completed(&script, &[name, "docs", "--ma"]), "--man\n");

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use netboot_fixtures::limits;
 use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows};
 use serde_json::Value;
@@ -15,6 +16,7 @@ netboot_fixtures::tests! {
     a_butane_file_goes_through_butane,
     json_keeps_its_meaning_where_characters_are_escaped,
     files_that_a_butane_file_names_are_looked_for_beside_it,
+    an_interrupt_is_no_mistake_in_a_butane_file,
     what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written,
     without_butane_the_package_is_named,
 }
@@ -209,6 +211,15 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
 
 /// Beginning of a configuration of earlier, which may be replaced.
 const OLD: &str = "{\n  \"ignition\": {}\n}\n";
+
+fn an_interrupt_is_no_mistake_in_a_butane_file() {
+    let project = project("");
+    butane(&project, Some("echo > begun; exec /bin/sleep 60"), &["--help"]);
+    let mut command = project.command(["ignition", "--butane", "a b.bu"]);
+    command.current_dir(&project.root).env("PATH", project.path("bin"));
+    let measured = limits::interrupt(&mut command, |_| project.path("begun").exists());
+    assert_eq!(measured.stderr, "error: interrupted\n");
+}
 
 fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
     let project = project("");

@@ -243,6 +243,7 @@ fn loaders_are_signed_once_and_a_tree_says_by_whom() -> Result<(), String> {
         assert!(verified.contains("\nsigned by CN=Loaders, issued by CN=Loader CA, until "), "{verified}");
     }
     let error = project.run(["verify", "--signer", keys.path("other.pem").as_str()]).error(8);
+    assert!(error.contains("` is as in its manifest, but not signed by `CN=Other`\n"), "{error}");
     assert!(error.contains("  `ipxe.efi` is signed by `CN=Loaders`, wanted `CN=Other`\n"), "{error}");
     assert!(stamped(&project).contains(" 0 loaders stamped, 3 kept"));
     let sites = keys.sites("\"ipxe.pxe\", \"ipxe.efi\", \"ipxe-legacy.efi\"", KEY);

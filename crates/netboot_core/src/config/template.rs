@@ -740,7 +740,9 @@ mod tests {
         #[test]
         fn removed_line_breaks_make_no_other_lines(pieces in prop::collection::vec(Piece::any(), 0..12)) {
             let mut text = String::new();
-            pieces.iter().for_each(|piece| piece.write(&mut text));
+            for piece in &pieces {
+                piece.write(&mut text);
+            }
             let rendered = match render(&text, &[]) {
                 Ok(rendered) => rendered,
                 Err(error) => {
