@@ -41,6 +41,9 @@ pub enum Error {
         /// Path in the folder that does not belong to a release.
         path: Utf8PathBuf,
     },
+    /// A mount point cannot be exchanged.
+    #[error("`{}` is a mount point, and a release is published by exchanging folders", printable(.0))]
+    MountPoint(Utf8PathBuf),
     /// Files differ from the checksums.
     #[error("the release `{}` differs from its SHA256SUMS\n{}", printable(folder), listed(differences))]
     Different {
@@ -65,6 +68,7 @@ impl Diagnose for Error {
         match self {
             Self::Bundle(error) => error.diagnosis(),
             Self::Occupied { folder, .. } => Class::Failure.about(folder).help(Flag::Out).help("move that away"),
+            Self::MountPoint(folder) => Class::Failure.about(folder).help("name a folder in it"),
             Self::Different { folder, .. } => Class::DamagedTree.about(folder).help(Subcommand::Release),
             Self::Verify(error) => Diagnosis { class: Class::DamagedTree, ..error.diagnosis() },
             Self::Cancelled => Class::Interrupted.into(),
@@ -179,6 +183,9 @@ fn pack_book(book: &Utf8Path, epoch: u64, path: &Utf8Path, progress: &dyn Progre
 
 /// Ensures that `folder` contains only files of a release, so that nothing else is replaced.
 fn check_place(folder: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
+    if fs::is_mount_point(folder) {
+        return Err(Error::MountPoint(folder.to_owned()));
+    }
     if folder.exists() {
         let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
         if let Some((path, _)) = listing(folder, progress)?.into_iter().find(foreign) {

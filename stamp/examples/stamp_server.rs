@@ -72,15 +72,20 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
         match option.as_str() {
             "--listen" => address = value,
             "--configuration" => configuration = value,
-            "--template" => template = std::fs::read_to_string(value)?,
+            "--template" => {
+                template =
+                    std::fs::read_to_string(&value).map_err(|error| format!("cannot read `{value}`: {error}"))?;
+            }
             "--url" => template = format!("#!ipxe\ndhcp && chain {}\n", value.replace("{site}", "{{ site }}")),
             "--sign-command" => signer = Some(Signer::parse(&value).ok_or(USAGE)?),
             _ => return Err(USAGE.into()),
         }
     }
     let bundle = Bundle::open(&path)?;
-    let stampers = stampers(&bundle, available_parallelism()?.get())?;
-    let stock = Stock { bundle, configuration, template, signer, stampers: Pool::new(stampers) };
+    check(&bundle, &configuration, &template)?;
+    let count = available_parallelism()?.get();
+    let stampers = Pool::new(stampers(&bundle, count)?);
+    let stock = Stock { bundle, configuration, template, signer, stampers, signing: Pool::new(vec![(); count]) };
     let listener = TcpListener::bind(address)?;
     match writeln!(stdout(), "listening on http://{}", listener.local_addr()?) {
         // The parent process does not read the output.
@@ -94,6 +99,25 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     });
     Err("the server accepts no more connections".into())
 }
+
+/// Checks that there are loaders of `configuration`, and that a script from `template` fits into each.
+fn check(bundle: &Bundle, configuration: &str, template: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if !template.starts_with("#!ipxe\n") {
+        return Err("the template does not begin with the line `#!ipxe`".into());
+    }
+    let longest = template.replace("{{ site }}", &"x".repeat(MAX_SITE));
+    let mut found = false;
+    for (_, any) in bundle.bases().filter(|(its, _)| *its == configuration) {
+        let loader = &any.record().loader;
+        let base = bundle.base(configuration, loader).unwrap_or(any);
+        Slot::fill(longest.as_bytes(), base.slot_size()).map_err(|error| format!("{loader}: {error}"))?;
+        found = true;
+    }
+    if found { Ok(()) } else { Err(format!("the bundle has no loaders of the configuration `{configuration}`").into()) }
+}
+
+/// Maximum length of the name of a site, in bytes.
+const MAX_SITE: usize = 63;
 
 /// Serves one connection after the other.
 fn accept(listener: &TcpListener, stock: &Stock, patience: Patience) {
@@ -150,6 +174,8 @@ struct Stock {
     template: String,
     signer: Option<Signer>,
     stampers: Pool<Stamper>,
+    /// As many as may be signed at a time.
+    signing: Pool<()>,
 }
 
 /// A command that signs UEFI loaders for Secure Boot.
@@ -245,18 +271,18 @@ impl Stock {
         let base = base.ok_or_else(|| (404, "there is no such loader".to_owned()))?;
         let script = self.template.replace("{{ site }}", site);
         let slot = Slot::fill(script.as_bytes(), base.slot_size()).map_err(|error| (500, error.to_string()))?;
-        self.stampers.with(|stamper| {
-            let stamped = stamper.stamp(base, &slot).map_err(|error| (500, error.to_string()))?;
-            match &self.signer {
-                Some(signer) if Path::new(loader).extension().is_some_and(|it| it == "efi") => {
-                    signer.sign(&stamped).map_err(|error| {
-                        eprintln!("error: {loader} cannot be signed: {error}");
-                        (500, "the loader cannot be signed".to_owned())
-                    })
-                }
-                _ => Ok(stamped),
+        let stamped = self.stampers.with(|stamper| stamper.stamp(base, &slot));
+        let stamped = stamped.map_err(|error| (500, error.to_string()))?;
+        match &self.signer {
+            // Loaders that are not signed do not wait for the signer.
+            Some(signer) if Path::new(loader).extension().is_some_and(|it| it == "efi") => {
+                self.signing.with(|()| signer.sign(&stamped)).map_err(|error| {
+                    eprintln!("error: {loader} cannot be signed: {error}");
+                    (500, "the loader cannot be signed".to_owned())
+                })
             }
-        })
+            _ => Ok(stamped),
+        }
     }
 }
 
@@ -308,7 +334,7 @@ fn left(deadline: Instant, patience: Patience) -> io::Result<Duration> {
 /// Checks whether `name` is a valid site name: it must contain nothing special to a script or a path.
 fn is_site(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=63).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with(['.', '-'])
+    (1..=MAX_SITE).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with(['.', '-'])
 }
 
 #[cfg(test)]
@@ -336,7 +362,14 @@ mod tests {
         let ipxe = IpxeIdentity { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
         let bundle = Bundle::new(ipxe, [("default".to_owned(), base)]);
         let stampers = Pool::new(stampers(&bundle, 1).unwrap());
-        Stock { bundle, configuration: "default".into(), template: TEMPLATE.into(), signer: None, stampers }
+        Stock {
+            bundle,
+            configuration: "default".into(),
+            template: TEMPLATE.into(),
+            signer: None,
+            stampers,
+            signing: Pool::new(vec![()]),
+        }
     }
 
     #[test]

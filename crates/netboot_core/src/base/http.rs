@@ -230,7 +230,7 @@ pub enum Error {
         variable: String,
         /// What is wrong with the proxy.
         reason: Box<str>,
-        /// Whether it has refused the request, which another attempt does not change.
+        /// Whether it has refused the request, or its certificate is refused, which another attempt does not change.
         refuses: bool,
     },
     /// The file comes compressed or changed in another way, and its digest would be another.
@@ -284,6 +284,9 @@ impl Error {
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
             Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
                 Some(format!("give user and password in `{variable}`, as in `http://user:password@host:port`"))
+            }
+            Self::Proxy { variable, reason, .. } if reason.starts_with(REFUSED_CERTIFICATE) => {
+                Some(format!("check `{variable}`, or name a file of certificates with the proxy's authority in `{AUTHORITIES}`"))
             }
             Self::Proxy { variable, .. } => Some(format!("check `{variable}`, or name the host in `no_proxy`")),
             Self::Downgrade { .. } => {
@@ -588,13 +591,13 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
     if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
         return Error::Address;
     }
-    let of_proxy = |proxy: &Proxy, reason: String| {
+    let of_proxy = |proxy: &Proxy, reason: String, refuses| {
         let (proxy, variable) = (proxy.url.to_string(), proxy.variable.clone());
-        Error::Proxy { proxy, variable, reason: reason.into(), refuses: is_refusal(error) }
+        Error::Proxy { proxy, variable, reason: reason.into(), refuses }
     };
     if let Some(flaw) = tls_error(error).and_then(certificate) {
         return match way {
-            Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {flaw}")),
+            Some((proxy, _)) => of_proxy(proxy, format!("{REFUSED_CERTIFICATE}{flaw}"), true),
             None => Error::Certificate { host: host.to_owned(), flaw },
         };
     }
@@ -605,11 +608,15 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
         Some((proxy, reached)) => {
             // Encrypted data is of no use in a message.
             let is_clear = !proxy.url.expose().starts_with("https:");
-            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.received } else { &[] }, &proxy.url))
+            let reason = proxy_reason(error, if is_clear { &reached.received } else { &[] }, &proxy.url);
+            of_proxy(proxy, reason, is_refusal(error))
         }
         None => Error::Connection(reason(error)),
     }
 }
+
+/// Beginning of the reason why a proxy is not used.
+const REFUSED_CERTIFICATE: &str = "its certificate is refused: ";
 
 /// Checks whether `error` concerns the connection to `proxy`, rather than the name of a host behind it.
 fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {

@@ -14,6 +14,7 @@ use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named,
+    a_proxy_whose_certificate_is_refused_is_asked_once,
     a_certificate_of_another_host_is_refused,
     a_certificate_that_is_an_authority_s_own_is_told,
     a_list_of_authorities_that_is_none_is_told,
@@ -145,6 +146,23 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     project.write("ca.pem", &server.authority);
     let known = git(command.env("SSL_CERT_FILE", project.path("ca.pem")));
     assert!(known.contains("this is not a git repository"), "{known}");
+}
+
+fn a_proxy_whose_certificate_is_refused_is_asked_once() {
+    let project = Project::new();
+    let server = Https::start("127.0.0.1", archive(&project));
+    let proxy = format!("https://127.0.0.1:{}", server.port);
+    let ipxe = project.path("ipxe");
+    let url = "https://192.0.2.1/syslinux.zip";
+    let mut command = project.command(["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
+    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env_remove("no_proxy").env("https_proxy", &proxy);
+    let error = CliOutput::from(command.output().unwrap()).error(5);
+    let wanted = format!(
+        "cannot download `{url}`: the proxy `{proxy}` in `https_proxy`: its certificate is refused: no authority that this \
+         system trusts has signed it\nhint: check `https_proxy`, or name a file of certificates with the proxy's authority \
+         in `SSL_CERT_FILE`\n"
+    );
+    assert!(error.starts_with(&wanted), "{error}");
 }
 
 fn a_certificate_of_another_host_is_refused() {
