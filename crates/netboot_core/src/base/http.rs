@@ -609,7 +609,8 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
             // Encrypted data is of no use in a message.
             let is_clear = !proxy.url.expose().starts_with("https:");
             let reason = proxy_reason(error, if is_clear { &reached.received } else { &[] }, &proxy.url);
-            of_proxy(proxy, reason, is_refusal(error))
+            let refuses = is_refusal(error) || tls_error(error).and_then(disagreement).is_some();
+            of_proxy(proxy, reason, refuses)
         }
         None => Error::Connection(reason(error)),
     }
@@ -637,7 +638,8 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
 fn is_refusal(error: &ureq::Error) -> bool {
     let ureq::Error::ConnectProxyFailed(text) = error else { return false };
     let status = text.split_once("responded ").and_then(|(_, status)| status.get(..3)?.parse::<u16>().ok());
-    status.is_some_and(|status| (300..500).contains(&status) && ![408, 425, 429].contains(&status))
+    let passes = [408, 425, 429, 500, 502, 503, 504];
+    status.is_some_and(|status| (300..600).contains(&status) && !passes.contains(&status))
 }
 
 /// Maximum length of a proxy's response in a message, in characters.

@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     socks_proxies_work,
     a_proxy_that_is_down_is_named_with_its_variable,
     a_proxy_that_talks_nonsense_is_named_with_what_it_says,
+    a_proxy_that_refuses_for_good_is_asked_once,
     what_is_no_proxy_is_refused_without_its_password,
     hosts_go_without_a_proxy_by_name_and_subnet,
 }
@@ -181,6 +182,21 @@ fn babbling(piece: &'static [u8], times: usize) -> String {
         }
     });
     address
+}
+
+fn a_proxy_that_refuses_for_good_is_asked_once() {
+    let project = Project::new();
+    let ipxe = project.path("ipxe");
+    for (scheme, piece, reason) in [
+        ("http", &b"HTTP/1.1 405 Method Not Allowed\r\n\r\n"[..], "found `HTTP/1.1 405 Method Not Allowed`"),
+        ("http", b"HTTP/1.1 501 Not Implemented\r\n\r\n", "found `HTTP/1.1 501 Not Implemented`"),
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "what it sends is not TLS"),
+    ] {
+        let proxy = format!("{scheme}://{}", babbling(piece, 1));
+        let options = ["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", "https://192.0.2.1/a.zip"];
+        let error = run(&project, &options, &[("https_proxy", &proxy)]).error(5);
+        assert!(error.contains(reason) && !error.contains(" attempts"), "{error}");
+    }
 }
 
 fn a_proxy_that_talks_nonsense_is_named_with_what_it_says() {
