@@ -2,7 +2,7 @@
 
 use crate::base::plural::count;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -208,10 +208,13 @@ fn folder(path: &Utf8Path, demanded: Option<&DemandedSigner>, progress: &dyn Pro
         [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING, paths::partial_record().as_str()].map(Utf8PathBuf::from);
     let walked = fs::walk_with(path, progress);
     let interrupted = |error| if progress.cancelled() { Error::Cancelled } else { Error::Fs(error) };
-    for (file, kind) in walked.map_err(interrupted)? {
+    let walked = walked.map_err(interrupted)?;
+    let mut other_case = in_other_case(path, &walked, &known);
+    for (file, kind) in walked {
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
+        let file = other_case.remove(&file).unwrap_or(file);
         match kind {
             EntryKind::File if own.contains(&file) => {}
             // What is demanded of programs for UEFI holds wherever they come from.
@@ -226,6 +229,27 @@ fn folder(path: &Utf8Path, demanded: Option<&DemandedSigner>, progress: &dyn Pro
     let mut report = seen.report(manifest, progress)?;
     report.unreadable = world_readable::first_unreadable(path, known_files(&report.manifest).into_iter());
     Ok(report)
+}
+
+/// Returns the paths of the `known` files that the file system of `root`, which ignores case, shows in another case, by the
+/// paths that it shows.
+fn in_other_case(
+    root: &Utf8Path,
+    walked: &[(Utf8PathBuf, EntryKind)],
+    known: &BTreeSet<&Utf8Path>,
+) -> HashMap<Utf8PathBuf, Utf8PathBuf> {
+    let shown: HashSet<&Utf8Path> = walked.iter().map(|(path, _)| &**path).collect();
+    let probe = Utf8PathBuf::from(paths::MANIFEST.to_uppercase());
+    if shown.contains(&*probe) || !root.join(&probe).exists() {
+        return HashMap::new();
+    }
+    let lower = |path: &Utf8Path| path.as_str().to_lowercase();
+    let known: HashMap<String, &Utf8Path> = known.iter().map(|path| (lower(path), *path)).collect();
+    let is_other = |path: &Utf8Path| {
+        let name = known.get(&lower(path)).filter(|name| **name != path)?;
+        Some((path.to_owned(), (*name).to_owned()))
+    };
+    walked.iter().filter_map(|(path, _)| is_other(path)).collect()
 }
 
 /// Checks whether a file is named as programs for UEFI are.
@@ -592,5 +616,23 @@ mod tests {
                 assert!(refused(path, target, Arch::I386), "{path} {target}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_is_shown_in_another_case_is_the_one_in_the_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let known = ["manifest.json", "sites/rack-2/a", "c"].map(Utf8Path::new).into();
+        let walked = ["manifest.json", "c", "sites/Rack-2/a", "sites/Rack-2/b"];
+        let walked = walked.map(|path| (Utf8PathBuf::from(path), EntryKind::File)).to_vec();
+        std::fs::write(root.join("manifest.json"), "x").unwrap();
+        assert!(in_other_case(root, &walked, &known).is_empty());
+        // Where case does not count, a file is found by names that are not shown.
+        std::fs::write(root.join("MANIFEST.JSON"), "x").unwrap();
+        let renamed = in_other_case(root, &walked, &known);
+        assert_eq!(renamed, HashMap::from([("sites/Rack-2/a".into(), "sites/rack-2/a".into())]));
+        // Here it is another file.
+        let walked = [&walked[..], &[("MANIFEST.JSON".into(), EntryKind::File)]].concat();
+        assert!(in_other_case(root, &walked, &known).is_empty());
     }
 }
