@@ -5,6 +5,7 @@
 //! files, iPXE's signed set if the project uses it, and the project's own pins and configuration. Whatever is read back
 //! from it is compared with the pins, like input from any other source.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -317,7 +318,7 @@ impl<'p> Needed<'p> {
         let scratch = git::open(&folder.path().join("git"))?;
         let mut index = Index::new().map_err(|error| git::cache_error(folder.path(), &error))?;
         let (mut commit, mut members, mut folders) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let mut of_set = BTreeMap::new();
+        let (mut of_set, size) = (BTreeMap::new(), Cell::new(0));
         let visited = tarball::visit(Interruptible::new(fs::open(path)?, progress), LIMITS, &mut |name, mut entry| {
             if entry.kind != tarball::TarEntryKind::File {
                 return Ok(());
@@ -326,7 +327,9 @@ impl<'p> Needed<'p> {
             match inside(&name) {
                 Some((IPXE, file)) if self.ipxe.is_some() => {
                     add_folders(&mut folders, &file).map_err(io::Error::other)?;
-                    let oid = scratch.blob(&entry.content()?).map_err(io::Error::other)?;
+                    let content = entry.content()?;
+                    size.set(content.len());
+                    let oid = scratch.blob(&content).map_err(io::Error::other)?;
                     index.add(&index_entry(&file, mode, oid)).map_err(io::Error::other)?;
                 }
                 Some((COMMIT, _)) => commit = entry.content()?,
@@ -343,6 +346,10 @@ impl<'p> Needed<'p> {
         let failed = |reason: &dyn std::fmt::Display| {
             if progress.cancelled() {
                 return Error::Cancelled;
+            }
+            // What is told of a full disk there is not that it is full.
+            if let Err(full) = fs::check_room(folder.path(), size.get()) {
+                return full.into();
             }
             Error::NotABundle { path: path.to_owned(), reason: printable(&reason.to_string()).to_string() }
         };

@@ -74,9 +74,15 @@ fn lines_with_secrets(parsed: &ParsedScript<'_>) -> BTreeSet<usize> {
     for Secret { line, kind } in secrets::find(text.as_bytes()) {
         lines.insert(line);
         if kind == SecretKind::PrivateKey {
-            let ends = |line: &&str| line.contains("-----END") || line.trim().is_empty();
-            let count = text.lines().skip(line).take_while(|line| !ends(line)).count();
-            lines.extend(line..=line + count + 1);
+            // Without its end, it ends with the first line that no key has.
+            let is_end = |line: &str| line.contains("-----END");
+            let is_other = |line: &str| line.contains(' ') && !line.contains(':');
+            let mut rest = text.lines().skip(line);
+            let count = match rest.clone().position(is_end) {
+                Some(end) => end + 1,
+                None => rest.position(is_other).unwrap_or_default(),
+            };
+            lines.extend(line..=line + count);
         }
     }
     for line in parsed.lines.iter().filter(|line| parsed.text[line.span.start..line.span.end].contains('\n')) {

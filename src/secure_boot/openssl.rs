@@ -84,7 +84,7 @@ impl Openssl {
         let Some(file) = written else { return Ok(output?) };
         let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         if is_empty || output.as_ref().is_err_and(process::Error::has_failed) {
-            fs::check_room(folder)?;
+            fs::check_room(folder, 0)?;
         }
         let output = output?;
         if is_empty { Err(Error::Unexpected("file with anything in it")) } else { Ok(output) }

@@ -176,7 +176,7 @@ impl MdBook {
         let build = self.command("render the book", host).args(["build", "--dest-dir", folder.as_str()]);
         if !succeeds(&build, host.ui, &mut pass_on)? {
             // mdBook's message for a full disk is one of many lines.
-            fs::check_room(folder)?;
+            fs::check_room(folder, 0)?;
             return Err(Failure::new(Class::Check, "the book cannot be rendered").help(SEE_ABOVE));
         }
         let mut pages = BTreeMap::new();

@@ -324,6 +324,15 @@ fn lines_with_secrets_are_not_shown() {
             format!("-----BEGIN PRIVATE KEY-----\n{key}\nS3CRETagAoIBAQ\nS3CRETag==\n-----END PRIVATE KEY-----\n"),
             "S3CRET",
         ),
+        // As openssl writes keys with a passphrase traditionally.
+        (
+            format!(
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0123456789ABCDEF\n\n{key}\n\
+                 S3CRETag==\n-----END RSA PRIVATE KEY-----\n"
+            ),
+            "S3CRET",
+        ),
+        (format!("-----BEGIN PRIVATE KEY-----\n{key}\nS3CRETagAoIBAQ\necho a key\n"), "S3CRET"),
         (format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"), &key[..20]),
         ("set net0/password \\\nS3CRET extra &&x\n".to_owned(), "S3CRET"),
         ("login --user u --password S3CRET &&x\n".to_owned(), "S3CRET"),

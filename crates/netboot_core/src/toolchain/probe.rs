@@ -219,7 +219,7 @@ impl Prober<'_> {
         let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", folder.as_str());
         let Ok(lines) = compile.output(self.progress) else {
             // The compiler's message for a full file system is not reliable, so check whether the space is available.
-            fs::check_room(folder)?;
+            fs::check_room(folder, 0)?;
             return Ok(None);
         };
         match self.command(&program).output(self.progress) {

@@ -248,7 +248,10 @@ fn jinja_tags(text: &str) -> Vec<JinjaTag<'_>> {
             "%}" => inside.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default(),
             _ => "",
         };
-        let has_body = ["macro", "call"].contains(&name) || name == "set" && !inside.contains('=');
+        // Behind the names that are assigned to, an equals sign; one in a filter of a body does not count.
+        let is_name = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.,()".contains(c);
+        let is_assigned = inside.trim_start_matches("set").trim_start_matches(is_name).starts_with('=');
+        let has_body = ["macro", "call"].contains(&name) || name == "set" && !is_assigned;
         tags.push(JinjaTag { span: Span { start, end }, name, has_body });
         if name == "raw" {
             let Some(last) = end_of_raw(text, end) else { break };
@@ -327,6 +330,10 @@ mod tests {
             ("{% if a %}b{% else %}\nc\n{% endif %}\nd", "{% if a %}b{% else %}\nc\n{% endif +%}\nd"),
             ("{% for a in b %}\nc{{ a }}{% endfor %}\nd", "{% for a in b +%}\nc{{ a }}{% endfor +%}\nd"),
             ("{% call m() %}x{% endcall %}\nd", "{% call m() %}x{% endcall +%}\nd"),
+            (
+                "a{% set b | replace('a', '=') %}c\n{% endset %}\nd",
+                "a{% set b | replace('a', '=') %}c\n{% endset +%}\nd",
+            ),
             ("a {{- b -}}\n{% set c = 1 %}\nd", "a {{- b -}}\n{% set c = 1 +%}\nd"),
         ] {
             assert_eq!(keep_line_ends(text).unwrap(), wanted, "{text}");

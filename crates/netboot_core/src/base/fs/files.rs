@@ -183,14 +183,15 @@ pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
 /// Number of bytes that must fit into a folder whose file system is not full.
 const ROOM: usize = 1 << 18;
 
-/// Checks that the file system of `folder` is not full, after a program failed there: some do not say why.
+/// Checks that the file system of `folder` is not full, after a program failed there, or a library to write a file of `size`
+/// bytes: some do not say why.
 ///
 /// # Errors
 ///
 /// [`Error`] if it is full.
-pub fn check_room(folder: &Utf8Path) -> Result<()> {
+pub fn check_room(folder: &Utf8Path, size: usize) -> Result<()> {
     let room = folder.join("room");
-    let written = write_new(&room, &vec![0; ROOM], 0o600);
+    let written = write_new(&room, &vec![0; ROOM + size], 0o600);
     remove_file(&room)?;
     match written {
         Err(error) if unwritable(&error).is_some() => Err(error),
