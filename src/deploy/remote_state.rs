@@ -104,14 +104,14 @@ impl RemoteState {
     #[must_use]
     pub fn in_other_case(&self, wanted: &[UploadFile]) -> Vec<(Utf8PathBuf, Utf8PathBuf)> {
         let lower = |path: &Utf8Path| path.as_str().to_lowercase();
-        let wanted: HashMap<String, &Utf8PathBuf> =
-            wanted.iter().map(|wanted| (lower(&wanted.path), &wanted.path)).collect();
-        let ours: BTreeSet<&Utf8PathBuf> = self.all().map(|(path, _)| path).collect();
-        let pair = |path: &Utf8PathBuf| {
-            let wanted = wanted.get(&lower(path)).filter(|wanted| **wanted != path)?;
-            Some((path.clone(), (*wanted).clone()))
+        let names: BTreeSet<&Utf8PathBuf> = wanted.iter().map(|wanted| &wanted.path).collect();
+        let unwanted = self.all().map(|(path, _)| path).filter(|path| !names.contains(path));
+        let unwanted: HashMap<String, &Utf8PathBuf> = unwanted.map(|path| (lower(path), path)).collect();
+        let pair = |wanted: &UploadFile| {
+            let old = unwanted.get(&lower(&wanted.path))?;
+            Some(((*old).clone(), wanted.path.clone()))
         };
-        ours.into_iter().filter_map(pair).collect()
+        if unwanted.is_empty() { Vec::new() } else { wanted.iter().filter_map(pair).collect() }
     }
 
     /// Takes each of the files `renamed` for the one that is named after it, because both names lead to the same file.

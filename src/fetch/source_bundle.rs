@@ -207,6 +207,9 @@ fn leads_outside(name: &Utf8Path, file: &Utf8Path, root: &Utf8Path) -> Option<Di
     })
 }
 
+/// Maximum number of columns of a table that are looked at: as many as an inventory can have.
+const MAX_COLUMNS: usize = 1000;
+
 /// Returns the publishable part of `content`, the project's file `name`: for a certificate file, only the certificates.
 ///
 /// Refuses private keys, and warns about other secrets.
@@ -222,15 +225,17 @@ pub fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -
         progress.warn(secret.warning(name.as_str()));
     }
     let extension = name.extension().unwrap_or_default();
-    if extension == "csv" {
+    if ["csv", "tsv", "txt"].iter().any(|table| extension.eq_ignore_ascii_case(table)) {
         // The first row names the columns, and the others have what would stand behind the names.
-        let row = String::from_utf8_lossy(content.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
-        for column in row.split([',', ';', '\t']) {
-            let set = format!("{}=Xy9-12ab", column.trim().trim_matches(['"', '\u{feff}']));
-            secrets::find(set.as_bytes())
-                .first()
-                .into_iter()
-                .for_each(|secret| progress.warn(secret.warning(name.as_str())));
+        let text = String::from_utf8_lossy(&content);
+        let row = text.split(['\n', '\r']).find(|row| !row.trim().is_empty()).unwrap_or_default();
+        let columns =
+            row.split([',', ';', '\t']).take(MAX_COLUMNS).map(|column| column.trim().trim_matches(['"', '\u{feff}']));
+        let set: String = columns.map(|column| format!("{column}=Xy9-12ab\n")).collect();
+        let kinds: BTreeMap<secrets::SecretKind, secrets::Secret> =
+            secrets::find(set.as_bytes()).into_iter().map(|secret| (secret.kind, secret)).collect();
+        for secret in kinds.into_values() {
+            progress.warn(secrets::Secret { line: 1, ..secret }.warning(name.as_str()));
         }
     }
     if ["p12", "pfx", "jks"].contains(&extension) {

@@ -89,11 +89,15 @@ impl LintBuild {
     }
 
     /// Returns the configurations that the baseline of `project` has lists of.
-    #[must_use]
-    pub fn configs(project: &ProjectPaths) -> Vec<String> {
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] if the folder of the lists cannot be read.
+    pub fn configs(project: &ProjectPaths) -> Result<Vec<String>, fs::Error> {
         let folder: Utf8PathBuf = project.linked("x", "y").ancestors().nth(2).map(Into::into).unwrap_or_default();
-        let names = fs::entries(&folder).unwrap_or_default();
-        names.iter().filter_map(|path| path.file_name()).map(str::to_owned).collect()
+        fs::exists(&folder)?;
+        let names = fs::entries(&folder)?;
+        Ok(names.iter().filter_map(|path| path.file_name()).map(str::to_owned).collect())
     }
 }
 

@@ -70,19 +70,21 @@ impl<'s, 't> FindingTexts<'s, 't> {
 /// Returns the numbers of the lines of `parsed` with a secret that is not in a URL, and with a part of a private key.
 fn lines_with_secrets(parsed: &ParsedScript<'_>) -> BTreeSet<usize> {
     let text = without_credentials_in(parsed.text);
-    let mut lines = BTreeSet::new();
+    let all: Vec<&str> = text.lines().collect();
+    let ends: Vec<usize> = (0..all.len()).filter(|line| all[*line].contains("-----END")).collect();
+    let (mut lines, mut done) = (BTreeSet::new(), 0);
     for Secret { line, kind } in secrets::find(text.as_bytes()) {
         lines.insert(line);
-        if kind == SecretKind::PrivateKey {
-            // Without its end, it ends with the first line that no key has.
-            let is_end = |line: &str| line.contains("-----END");
-            let is_other = |line: &str| line.contains(' ') && !line.contains(':');
-            let mut rest = text.lines().skip(line);
-            let count = match rest.clone().position(is_end) {
-                Some(end) => end + 1,
-                None => rest.position(is_other).unwrap_or_default(),
-            };
-            lines.extend(line..=line + count);
+        // Many keys can begin within one.
+        if kind == SecretKind::PrivateKey && line >= done {
+            // Without its end, it ends before the first line that no key has.
+            let is_other = |line: &&str| line.contains(' ') && !line.contains(':');
+            let end = ends.get(ends.partition_point(|end| end + 1 < line));
+            let rest = all.get(line..).unwrap_or_default();
+            let count =
+                end.map_or_else(|| rest.iter().take_while(|line| !is_other(line)).count(), |end| end + 1 - line);
+            done = line + count;
+            lines.extend(line..=done);
         }
     }
     for line in parsed.lines.iter().filter(|line| parsed.text[line.span.start..line.span.end].contains('\n')) {

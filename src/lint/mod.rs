@@ -105,6 +105,9 @@ pub fn lint_for(script: &ParsedScript<'_>, target: &LintTarget, builds: &[LintBu
 /// Returns the remedy for a configuration that the baseline has no list of.
 #[must_use]
 pub fn known_configs(configs: &[String]) -> Help {
+    if configs.is_empty() {
+        return "give a tree with loaders of that configuration: this project has no such list".into();
+    }
     let names: Vec<String> = configs.iter().map(|name| format!("`{name}`")).collect();
     format!("name one of {}, or give a tree with loaders of that configuration", names.join(", ")).into()
 }

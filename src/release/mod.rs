@@ -141,12 +141,12 @@ fn fill(
     // The tarball of a tree with a thousand sites is a gigabyte in size.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(partial, progress)?;
-    let (pages, mistakes) = (bundled.project.book(), bundled.project.lint_page());
-    let pages = listing(&pages, progress)?.into_iter().map(|(page, _)| pages.join(page));
-    // What scripts should not have is shown there.
-    for page in pages.filter(|page| *page != mistakes) {
-        let name = page.strip_prefix(bundled.project.root()).unwrap_or(&page);
-        source_bundle::publishable(name, fs::read(&page)?, progress)?;
+    for (page, _) in listing(book, progress)? {
+        // What scripts should not have is shown on the first; the second has all pages once more.
+        let is_known = ["reference/lint.html", "print.html"].contains(&page.as_str());
+        if !is_known && page.extension().is_some_and(|kind| ["html", "svg"].contains(&kind)) {
+            source_bundle::publishable(&page, fs::read(&book.join(&page))?, progress)?;
+        }
     }
     let (sources, _) = source_bundle::write(bundled, &partial.join(&names.sources), wording, progress)?;
     pack_book(book, manifest.ipxe.source_date_epoch, &partial.join(&names.book), progress)?;

@@ -63,6 +63,9 @@ FILE_LICENCE ( GPL2_OR_LATER_OR_UBDL );
 /** Number of looks after which a command is taken to wait for ever: more than a day */
 #define REHEARSE_FOREVER 2000
 
+/** The same for a command that ends by itself, in which a look may take no longer than a second */
+#define REHEARSE_TIMED 100000
+
 /** What is written into the program for each loader: behind the name of a field, its value, padded with NUL */
 struct rehearse_stamp {
 	char platform_name[16];
@@ -81,6 +84,9 @@ static unsigned int rehearse_waiting;
 
 /** Number of looks for a key in the command in progress that found none */
 static unsigned int rehearse_looks;
+
+/** Number of looks after which the command in progress is taken to wait for ever */
+static unsigned int rehearse_forever;
 
 /** Whether the command in progress gets no more keys */
 static int rehearse_is_left_alone;
@@ -347,6 +353,17 @@ static int rehearse_has_exited ( const char *name ) {
 	return ( ( strcmp ( name, "exit" ) == 0 ) && shell_stopped ( SHELL_STOP_COMMAND ) );
 }
 
+/** Returns whether a command ends by itself */
+static int rehearse_is_timed ( int argc, char **argv ) {
+	int i;
+
+	for ( i = 1 ; i < argc ; i++ ) {
+		if ( ( strncmp ( argv[i], "-t", 2 ) == 0 ) || ( strncmp ( argv[i], "--t", 3 ) == 0 ) )
+			return 1;
+	}
+	return ( strcmp ( argv[0], "sleep" ) == 0 );
+}
+
 static int rehearse_exec ( int argc, char **argv ) {
 	char result[16];
 	char *value = NULL;
@@ -366,6 +383,7 @@ static int rehearse_exec ( int argc, char **argv ) {
 	rehearse_waiting = waits;
 	rehearse_configuring = configures;
 	rehearse_looks = 0;
+	rehearse_forever = ( rehearse_is_timed ( argc, argv ) ? REHEARSE_TIMED : REHEARSE_FOREVER );
 	rehearse_is_left_alone = 0;
 	rc = rehearse_run ( argc, argv );
 	rehearse_waiting = outer_waiting;
@@ -471,7 +489,7 @@ static int rehearse_iskey ( void ) {
 		rehearse_field ( "\x1e", "waiting" );
 		rehearse_end();
 	}
-	if ( ++rehearse_looks == REHEARSE_FOREVER ) {
+	if ( ++rehearse_looks == rehearse_forever ) {
 		rehearse_field ( "\x1e", "forever" );
 		rehearse_end();
 	}

@@ -377,6 +377,12 @@ fn a_long_script_is_checked_within_limits() {
         // What a template makes, and names too short to be compared.
         numbered(40_000, &|at| format!(":a{at:05}{{{{x}}}}\n")) + &numbered(25_000, &|at| format!("goto b{at}\n")),
         numbered(40_000, &|at| format!(":{at:05}\n")) + &"goto a\n".repeat(29_000),
+        // Keys that begin within others.
+        format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n",
+            "MC4CAQAwBQYDK2VwBCIEIJ9QMZsZ0Q3v6tq0vYwqYqzX8mB4u8dRrVQ0l3p7tE2a"
+        )
+        .repeat(20_000),
         // Long names in the message about each word.
         numbered(5, &|at| format!("imgfetch http://a/{at}{}\n", "x".repeat(250_000)))
             + &format!("kernel k {}\nboot\n", numbered(60_000, &|at| format!("initrd=b{at} "))),

@@ -71,6 +71,9 @@ fn each_end(real: &Real) -> Result<(), String> {
         ("poweroff", "switches the machine off", 10),
         ("sanboot --drive 0x80", "starts a disk: sanboot --drive 0x80", 0),
         ("prompt Press a key", "waits for a key without end: prompt Press a key", 10),
+        // What ends by itself does so, however long it takes.
+        ("sleep 20000", "returns to the firmware", 0),
+        ("menu x\nitem a b\nchoose --timeout 7200000 --default a t && exit", "returns to the firmware", 0),
         (":a\ngoto a", "goes round in circles: goto a", 10),
         (":a\ninc n\necho ${n}\ngoto a", "does not end within 10000 commands", 10),
         ("set a x\n:a\nset a ${a}${a}\ngoto a", "", 10),

@@ -65,7 +65,7 @@ fn builds(config: &str, platform: ScriptPlatform, host: &Host<'_>) -> Result<Vec
     if builds.is_empty() {
         let text =
             format!("there is no list of what is linked into loaders of the configuration `{}`", printable(config));
-        return Err(Failure::new(Class::BadInput, text).help(known_configs(&LintBuild::configs(&host.project))));
+        return Err(Failure::new(Class::BadInput, text).help(known_configs(&LintBuild::configs(&host.project)?)));
     }
     Ok(builds)
 }
