@@ -135,6 +135,6 @@ mod tests {
         assert!(of("`undionly.kpxe`").commands.contains("chain"));
         let secure = LintBuild::of_config(&project, "default", ScriptPlatform::SecureBoot).unwrap();
         assert!(!secure.is_empty() && secure.iter().all(|build| build.platform == ScriptPlatform::SecureBoot));
-        assert_eq!(LintBuild::configs(&project), ["default", "https"]);
+        assert_eq!(LintBuild::configs(&project).unwrap(), ["default", "https"]);
     }
 }
