@@ -51,7 +51,7 @@ pub(super) fn header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git
 fn read_header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Error> {
     odb.read_header(oid).map_err(|error| match error.code() {
         ErrorCode::NotFound => refused(&format!(
-            "{oid} is not there, as in a clone with `--filter`; `git fetch --refetch --no-filter` there brings all files"
+            "{oid} is not there; in a clone with `--filter`, `git fetch --refetch --no-filter` brings all files"
         )),
         _ => error,
     })
