@@ -523,6 +523,11 @@ mod tests {
                 "set b c1\n\ndhcp\n",
             ),
             (
+                "{% filter trim %}\nkernel k {{ a | default('b') }}\n{% endfilter %}\ninitrd i\n",
+                "kernel k b\ninitrd i\n",
+                "kernel k 1\ninitrd i\n",
+            ),
+            (
                 "{% if a is defined %}echo a{% else %}\necho b\n{% endif %}\nshell\n",
                 "echo b\n\nshell\n",
                 "echo a\nshell\n",

@@ -152,11 +152,11 @@ impl<'w> Walk<'w> {
             "elif" | "else" => self.branch(tag.name == "else"),
             "endif" | "endfor" => self.leave(),
             _ if tag.has_body => self.begin(index, Lines::from([OutputLine::default()])),
-            "endmacro" | "endset" | "endcall" => {
+            "endmacro" | "endset" | "endcall" | "endfilter" => {
                 let before = self.blocks.pop().map(|block| block.before);
                 self.here = before.unwrap_or_default();
-                if tag.name == "endcall" {
-                    // A macro puts out anything.
+                if ["endcall", "endfilter"].contains(&tag.name) {
+                    // A macro, or a filter, puts out anything.
                     self.here.insert(OutputLine::TEXT);
                 }
             }
@@ -251,7 +251,7 @@ fn jinja_tags(text: &str) -> Vec<JinjaTag<'_>> {
         // Behind the names that are assigned to, an equals sign; one in a filter of a body does not count.
         let is_name = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.,()".contains(c);
         let is_assigned = inside.trim_start_matches("set").trim_start_matches(is_name).starts_with('=');
-        let has_body = ["macro", "call"].contains(&name) || name == "set" && !is_assigned;
+        let has_body = ["macro", "call", "filter"].contains(&name) || name == "set" && !is_assigned;
         tags.push(JinjaTag { span: Span { start, end }, name, has_body });
         if name == "raw" {
             let Some(last) = end_of_raw(text, end) else { break };
@@ -329,6 +329,10 @@ mod tests {
             // Blocks that end a line on some ways only.
             ("{% if a %}b{% else %}\nc\n{% endif %}\nd", "{% if a %}b{% else %}\nc\n{% endif +%}\nd"),
             ("{% for a in b %}\nc{{ a }}{% endfor %}\nd", "{% for a in b +%}\nc{{ a }}{% endfor +%}\nd"),
+            (
+                "{% filter trim %}\na b\n{% endfilter %}\nc {% filter upper %}\nd\n{% endfilter %}\ne",
+                "{% filter trim %}\na b\n{% endfilter +%}\nc {% filter upper %}\nd\n{% endfilter +%}\ne",
+            ),
             ("{% call m() %}x{% endcall %}\nd", "{% call m() %}x{% endcall +%}\nd"),
             (
                 "a{% set b | replace('a', '=') %}c\n{% endset %}\nd",
