@@ -152,6 +152,11 @@ impl Template {
             let line = super::toml::line_at(content, offset);
             return Err(at(line).finding(message, "make several of it with `{% set %}`"));
         }
+        if let Some(offset) = memchr::memmem::find_iter(content, "elif").nth(MAX_BRANCHES) {
+            let message = format!("is one `elif` more than {MAX_BRANCHES} in a template");
+            let line = super::toml::line_at(content, offset);
+            return Err(at(line).finding(message, "make variables of the inventory of them"));
+        }
         let text = keep_line_ends(text).map_err(|offset| {
             let message = "begins a block of several lines behind a command: without the block, the command would go on where the block ends";
             at(super::toml::line_at(content, offset)).finding(message, "put what follows the block on a line of its own")
@@ -306,6 +311,9 @@ const MAX_NAME: usize = 255;
 /// Maximum length of a tag, `{{ … }}` or `{% … %}`, in bytes. Compiling an expression takes time quadratic in its
 /// length.
 const MAX_TAG: usize = 4 << 10;
+
+/// Maximum number of `elif` in a template. The parser of templates takes stack space for each.
+const MAX_BRANCHES: usize = 1000;
 
 /// Returns the offset and the length of the first tag longer than [`MAX_TAG`] bytes. Text that looks like a tag in
 /// comments and in raw text counts, too.
@@ -560,6 +568,22 @@ mod tests {
             assert!(error.contains("line: 2, message: \"invalid operation: found something else"), "{value}: {error}");
         }
         assert_eq!(render("{% for a in range(3) %}{{ a }}{% endfor %}{{ 1 > 0 }}", &[]).unwrap(), "012True");
+    }
+
+    #[test]
+    fn branches_end() {
+        let branches = |count: usize| {
+            let branches: String = (0..count).map(|n| format!("{{% elif a == '{n}' %}}\nx{n}\n")).collect();
+            render(&format!("{{% if a == 'b' %}}\nb\n{branches}{{% endif %}}\n"), &[("a", "999")])
+        };
+        assert_eq!(branches(1000).unwrap(), "x999\n");
+        let error = branches(10_000).unwrap_err();
+        assert!(error.starts_with("s.ipxe:2003: is one `elif` more than 1000 in a template"), "{error}");
+        for nested in
+            ["{% if a %}", "{% for b in a %}", "{% filter trim %}", "{% with %}", "{% set b %}", "{{ (", "{{ ["]
+        {
+            assert!(render(&nested.repeat(10_000), &[]).is_err(), "{nested}");
+        }
     }
 
     #[test]
