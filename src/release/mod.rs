@@ -141,6 +141,13 @@ fn fill(
     // The tarball of a tree with a thousand sites is a gigabyte in size.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(partial, progress)?;
+    // Programs and styles of the book's own: most of those in the rendered one are mdBook's.
+    let own = bundled.project.book();
+    for (file, _) in listing(&own, progress)? {
+        if file.extension().is_some_and(|kind| ["css", "js"].contains(&kind)) {
+            source_bundle::publishable(&file, fs::read(&own.join(&file))?, progress)?;
+        }
+    }
     for (page, _) in listing(book, progress)? {
         // What scripts should not have is shown on the first; the second has all pages once more.
         let is_known = ["reference/lint.html", "print.html"].contains(&page.as_str());

@@ -111,7 +111,7 @@ fn a_server_that_stays_busy() {
     assert_eq!(
         error,
         "cannot download `URL`: found status 503 Service Unavailable, after 3 attempts\n\
-         hint: Resume\nhint: or With(SyslinuxArchive)"
+         hint: Again\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked, ["/busy/s.zip"; 3]);
 }

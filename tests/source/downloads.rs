@@ -213,7 +213,7 @@ fn a_server_that_closes_without_a_word() {
         told(&error),
         format!(
             "cannot download `{}`: the server closed the connection, after 3 attempts\n\
-             hint: Resume\nhint: or With(SyslinuxArchive)",
+             hint: Again\nhint: or With(SyslinuxArchive)",
             server.url(PATH)
         )
     );
@@ -235,7 +235,7 @@ fn a_server_that_is_not_there() {
             told(&error),
             format!(
                 "cannot download `{url}`: {reason}, after 3 attempts\n\
-                 hint: Resume\nhint: or With(SyslinuxArchive)"
+                 hint: Again\nhint: or With(SyslinuxArchive)"
             )
         );
         scratch.assert_empty();
@@ -397,7 +397,7 @@ fn a_server_that_falls_silent_is_given_up() {
             told(&error),
             format!(
                 "cannot download `{}`: {reason}, after 2 attempts\n\
-                 hint: Resume\nhint: or With(SyslinuxArchive)",
+                 hint: Again\nhint: or With(SyslinuxArchive)",
                 server.url(PATH)
             )
         );
@@ -449,7 +449,7 @@ fn a_server_that_drips_is_given_up() {
     let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
     assert!(error.starts_with(&start), "{error}");
     assert!(error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 second"), "{error}");
-    assert!(error.ends_with("hint: Resume\nhint: or With(SyslinuxArchive)"));
+    assert!(error.ends_with("hint: Again\nhint: or With(SyslinuxArchive)"));
     assert_eq!(server.requests().len(), 2);
 }
 

@@ -152,8 +152,8 @@ fn a_clone_of_another_kind_says_what_helps() {
     assert_eq!(
         error,
         format!(
-            "cannot fetch from `PATH`: {} is not there, as in a clone with `--filter`; `git fetch --refetch --no-filter` \
-             there brings all files\n\
+            "cannot fetch from `PATH`: {} is not there; in a clone with `--filter`, `git fetch --refetch --no-filter` \
+             brings all files\n\
              hint: check the address\nhint: or With(IpxeUrl)",
             lost.get()
         )

@@ -92,6 +92,10 @@ fn secrets_in_what_a_release_publishes_are_found() {
     let warned = release(&project, &["--dry-run"]);
     let wanted = "notes.md:1: an address with a password gets published";
     assert!(warned.code == 0 && warned.stderr.contains(wanted), "{warned}");
+    project.write("docs/own.js", "/*\n-----BEGIN PRIVATE KEY-----\n*/\n");
+    let error = release(&project, &["--dry-run"]).error(3);
+    assert!(error.contains("`own.js`:2 has a private key"), "{error}");
+    std::fs::remove_file(project.path("docs/own.js")).unwrap();
     // As a page that includes a file has it.
     project.add_slow_book("index.html#top", "echo '<p>-----BEGIN RSA PRIVATE KEY-----' > \"$2/page.html\"");
     let error = release(&project, &["--dry-run"]).error(3);
