@@ -15,6 +15,7 @@ use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
 use super::ipxe::Source;
 use super::{git, ipxe, signed_set, syslinux};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Subcommand, Wording};
+use crate::base::parallel::detached_on_cancel;
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::progress::{Interruptible, Progress, Task, TaskKind};
 use crate::base::tarball::{self, EXTENSION, Limits, Packer};
@@ -218,7 +219,10 @@ const MAX_COLUMNS: usize = 1000;
 ///
 /// [`Error::PrivateKey`].
 pub fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-    for secret in secrets::find(&content) {
+    // Of a large file, this takes seconds.
+    let search = move || (secrets::find(&content), content);
+    let (found, content) = detached_on_cancel(progress, search).ok_or(Error::Cancelled)?;
+    for secret in found {
         if secret.kind == secrets::SecretKind::PrivateKey {
             return Err(Error::PrivateKey(name.to_owned(), secret.line));
         }

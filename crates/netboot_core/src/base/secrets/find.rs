@@ -175,7 +175,7 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
                 seen = 0;
             }
             seen += 1;
-            if is_of_address && seen > MAX_ADDRESSES {
+            if seen > if is_of_address { MAX_ADDRESSES } else { MAX_MARKS } {
                 continue;
             }
             let before = &content[start.max(at.saturating_sub(MAX_BEFORE))..at];
@@ -201,6 +201,8 @@ const MAX_BEFORE: usize = 128;
 const MAX_AFTER: usize = 512;
 /// Maximum number of URLs in a line that are examined for each way to spell them.
 const MAX_ADDRESSES: usize = 64;
+/// Maximum number of other marks of a kind in a line that are examined. Data on one line can have half a million.
+const MAX_MARKS: usize = 10_000;
 
 /// Returns the kind of secret in a line that consists of `before` and `after`, which begins with `mark`.
 fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
