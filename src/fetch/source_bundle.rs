@@ -229,7 +229,8 @@ pub fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -
         progress.warn(secret.warning(name.as_str()));
     }
     let extension = name.extension().unwrap_or_default();
-    if ["csv", "tsv", "txt"].iter().any(|table| extension.eq_ignore_ascii_case(table)) {
+    // A table can have any name but those of the project's other files.
+    if !["toml", "ipxe", "h", "patch", "pem", "md"].contains(&extension) {
         // The first row names the columns, and the others have what would stand behind the names.
         let text = String::from_utf8_lossy(&content);
         let row = text.split(['\n', '\r']).find(|row| !row.trim().is_empty()).unwrap_or_default();

@@ -90,10 +90,10 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
         .unwrap();
     assert_eq!(unpacked.stdout, script);
     // What stands in a column of passwords is published, too.
-    project.write("embed-scripts/racks.CSV", "\r\nname;\"WiFi_Password\";url;password\r\nx;y;z\n");
+    project.write("embed-scripts/racks.dat", "\r\nname;\"WiFi_Password\";url;password\r\nx;y;z\n");
     let out = project.path("again.tar.gz");
     let warned = project.run(["bundle-sources", "--offline", "--out", out.as_str()]);
-    let wanted = "warning: embed-scripts/racks.CSV:1: a password gets published";
+    let wanted = "warning: embed-scripts/racks.dat:1: a password gets published";
     assert!(warned.code == 0 && warned.stderr.matches(wanted).count() == 1, "{warned}");
     // A link to a folder could lead to anything.
     symlink("../scripts", project.path("embed-scripts/linked")).unwrap();

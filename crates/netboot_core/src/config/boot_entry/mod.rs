@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 pub use self::distribution::Distribution;
 
+use netboot_script::address::leads_nowhere;
 use netboot_script::{Review, Rule, Severity};
 
 use super::network::address::WebAddress;
@@ -212,7 +213,16 @@ fn of_each_cpu(
 }
 
 fn live(table: &Table<'_>, distribution: Distribution, noted: &mut Noted) -> Option<BTreeMap<Arch, System>> {
-    let ignition = address(table, "ignition", noted).map(|at| at.value);
+    // The others are found where the script fetches from them; this one is fetched by the system.
+    let ignition = address(table, "ignition", noted).and_then(|at| {
+        if !leads_nowhere(at.value.host()) {
+            return Some(at.value);
+        }
+        let found = secrets::shown(at.value.as_str());
+        let message = format!("found `{found}`, wanted the address of another machine: that one has no server yet");
+        table.report(at.location.finding(message, "write the address that other machines reach the server at"));
+        None
+    });
     let written = distribution.arguments("", Arch::X86_64, ignition.as_ref());
     let common = arguments(table, &written, noted);
     let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";

@@ -148,6 +148,20 @@ fn what_is_wrong_with_entries_is_said_at_once() {
 }
 
 #[test]
+fn an_ignition_configuration_is_not_looked_for_on_the_machine_itself() {
+    for host in ["127.0.0.1", "localhost", "0.0.0.0", "255.255.255.255"] {
+        let entry = format!(
+            "[boot.a]\nkind = \"flatcar\"\nmirror = \"http://192.0.2.1/m\"\nignition = \"http://{host}:8080/c.ign\"\n"
+        );
+        let error = entries(&entry).unwrap_err();
+        let wanted = format!(
+            "sites.toml:4: `boot.a.ignition`: found `http://{host}:8080/c.ign`, wanted the address of another machine"
+        );
+        assert!(error.contains(&wanted), "{error}");
+    }
+}
+
+#[test]
 fn what_is_written_from_other_keys_is_not_taken_twice() {
     let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a\"\nignition = \"http://a/c\"\narguments = \"@\"\n\
                 [boot.b]\nkind = \"linux\"\nkernel = \"http://a/k\"\narguments = \"initrd=x\"\n\
