@@ -61,7 +61,7 @@ pub enum BadTarget {
     #[error(
         "wanted `sftp://{}/{}`; for a folder of that name, write `./{}`",
         host,
-        path.trim_start_matches('/'),
+        of_scp(path),
         format_args!("{host}:{path}")
     )]
     ScpStyle {
@@ -93,6 +93,16 @@ pub enum BadTarget {
 }
 
 /// Checks whether a scheme is one of shares that a system mounts.
+/// Returns the path of an address for `path` in the notation of scp, in which a path without a slash begins in the login's
+/// folder.
+fn of_scp(path: &str) -> String {
+    match path.strip_prefix('/') {
+        Some(below) => below.trim_start_matches('/').to_owned(),
+        None if path.is_empty() || path.starts_with('~') => path.to_owned(),
+        None => format!("~/{path}"),
+    }
+}
+
 fn is_share(scheme: &str) -> bool {
     ["smb", "cifs", "nfs", "afp"].iter().any(|share| scheme.eq_ignore_ascii_case(share))
 }
@@ -383,6 +393,10 @@ mod tests {
             (
                 "admin@router:/tftp",
                 "wanted `sftp://admin@router/tftp`; for a folder of that name, write `./admin@router:/tftp`",
+            ),
+            (
+                "admin@router:srv/tftp",
+                "wanted `sftp://admin@router/~/srv/tftp`; for a folder of that name, write `./admin@router:srv/tftp`",
             ),
             ("admin:secret@router:/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),
             ("sftp://admin:secret@router/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),

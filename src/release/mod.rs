@@ -118,12 +118,12 @@ pub fn write(
     check_place(folder, progress)?;
     fs::remove_dir_all(&partial)?;
     let written = fill(inputs, &partial, wording, progress);
-    if let Err(error) = written {
+    let replaced = written.and_then(|()| Ok(fs::replace(&partial, folder, &previous)?));
+    if let Err(error) = replaced {
         // No later run goes on with it.
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
-    fs::replace(&partial, folder, &previous)?;
     check(folder, progress)
 }
 

@@ -102,7 +102,8 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// Checks that there are loaders of `configuration`, and that a script from `template` fits into each.
 fn check(bundle: &Bundle, configuration: &str, template: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
-    if !template.starts_with("#!ipxe\n") {
+    // Templates of other systems end their lines with a carriage return, which iPXE takes.
+    if template.lines().next().is_none_or(|line| line.trim_end() != "#!ipxe") {
         return Err("the template does not begin with the line `#!ipxe`".into());
     }
     let longest = template.replace("{{ site }}", &"x".repeat(MAX_SITE));

@@ -24,6 +24,7 @@ netboot_fixtures::tests! {
     full_temporary_with_an_output,
     read_only_cache,
     without_exchange,
+    mounted_again,
     ; slow:
     cache,
 }
@@ -297,6 +298,32 @@ fn read_only_cache() -> Result<(), String> {
 }
 
 /// Like SSHFS: one folder replaces another with two renames.
+/// A folder of the same file system that is mounted once more cannot be exchanged either.
+fn mounted_again() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    project.add_book("index.html");
+    let (behind, out) = (project.path("behind"), project.path("out/r"));
+    for folder in [&behind, &out] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    for (what, name) in [("build-loaders", "tree"), ("release", "release")] {
+        let mut arguments = project.build_arguments(&["--out", out.as_str()]);
+        arguments[0] = what.into();
+        arguments.extend((what == "release").then(|| "--dry-run".into()));
+        let command = project.command(&arguments);
+        let mut unshare = Command::new("unshare");
+        let script = format!("mount --bind {behind} {out}; exec \"$@\"");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        let error = CliOutput::from(unshare.env("PATH", project.path_with_tools()).output().unwrap()).error(1);
+        let wanted = format!("`{out}` is a mount point, and a {name} is published by exchanging folders\n");
+        assert!(error.contains(&wanted), "{error}");
+        let left: Vec<_> = std::fs::read_dir(project.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");
+    }
+    Ok(())
+}
+
 fn without_exchange() -> Result<(), String> {
     let bindfs = skip::program("bindfs")?;
     skip::mount_namespaces()?;

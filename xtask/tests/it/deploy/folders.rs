@@ -73,7 +73,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     set_mode(&folder.join("sites"), 0o2770);
     warns!(project, ["verify", folder.as_str()], @r"
     warning: other users cannot read `PROJECT/srv/tftp/ipxe.efi`, so a server that runs as another user cannot serve it
-    hint: give it the mode `a+r` with chmod
+    hint: give it the mode `a+r` with chmod, or where a mount decides the modes, in its options
     ");
     assert!(!deploy(&project, &folder, &[]).success().stderr.contains("warning"));
     assert_eq!((mode(&folder.join("ipxe.efi")), mode(&folder.join("sites"))), (0o664, 0o2775));
@@ -81,7 +81,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     assert!(deploy(&project, &folder, &[]).warned().stderr.contains(&closed(&folder)));
     warns!(project, ["verify", folder.as_str()], @r"
     warning: other users cannot read `PROJECT/srv/tftp`, so a server that runs as another user cannot serve it
-    hint: give it the mode `a+rx` with chmod
+    hint: give it the mode `a+rx` with chmod, or where a mount decides the modes, in its options
     ");
     assert_eq!(mode(&folder), 0o2770, "somebody has decided that");
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use tempfile::TempDir;
 
 use super::error::{Error, Result, failing};
@@ -160,12 +161,15 @@ pub fn remove_empty_folders(root: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks whether `path` is a mount point, where another file system begins.
+/// Checks whether `path` is a mount point, where another file system begins, or the same one once more.
 #[must_use]
 pub fn is_mount_point(path: &Utf8Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
-    path.exists() && device(path) != path.parent().and_then(device)
+    // Old kernels do not tell it.
+    let is_root = rustix::fs::statx(CWD, path.as_std_path(), AtFlags::empty(), StatxFlags::empty())
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    is_root || path.exists() && device(path) != path.parent().and_then(device)
 }
 
 /// Checks whether `folder` is a folder that contains only folders and plain files. Through a link, files elsewhere

@@ -103,7 +103,7 @@ pub fn unreadable_warning(path: &Utf8Path) -> Diagnostic {
     let bits = if path.is_dir() { "rx" } else { "r" };
     let shown = printable(path);
     Diagnostic::new(format!("other users cannot read `{shown}`, so a server that runs as another user cannot serve it"))
-        .help(format!("give it the mode `a+{bits}` with chmod"))
+        .help(format!("give it the mode `a+{bits}` with chmod, or where a mount decides the modes, in its options"))
 }
 
 fn mode(path: &Utf8Path) -> Option<u32> {
