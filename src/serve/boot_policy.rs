@@ -15,8 +15,8 @@ use super::server_kind::ServerKind;
 use super::site_loaders::{LoadersOfSites, SecondStage, SecondStageNotes, SiteLoaders};
 use crate::base::diagnostic::{Diagnostic, first_warnings};
 use crate::base::paths;
-use crate::config::boot_entry::BootEntry;
-use crate::config::network::address::has_host;
+use crate::config::boot_entry::{BootEntry, System};
+use crate::config::network::address::{WebAddress, has_host};
 use crate::config::network::{LONGEST_FILE, Mac, NetworkConfig, NetworkHost, Range};
 use crate::config::signed_set;
 use crate::config::sites::{Site, Sites};
@@ -39,6 +39,8 @@ pub struct BootPolicy<'n> {
     companions: Vec<String>,
     /// Scripts of boot entries, which are in the root of the tree.
     scripts: Vec<String>,
+    /// Addresses on the web servers that these need, each with its script.
+    fetched: Vec<(String, WebAddress)>,
     /// What is wrong between `boot` and the scripts of the loaders.
     notes: SecondStageNotes,
     /// Loaders' addresses that do not fit into an answer.
@@ -175,9 +177,24 @@ impl<'n> BootPolicy<'n> {
         };
         let clients = CLIENT_ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
+        let servers = |entry: &BootEntry| {
+            let of = |system: &System| (entry.file(), system.server().clone());
+            entry.systems.values().map(of).collect::<Vec<_>>()
+        };
+        let fetched = sites.boot.iter().flat_map(servers).collect();
         let notes = loaders.notes(network);
-        let mut policy =
-            Self { network, clients, common, hosts, companions, scripts, notes, too_long: BTreeSet::new(), unserved };
+        let mut policy = Self {
+            network,
+            clients,
+            common,
+            hosts,
+            companions,
+            scripts,
+            fetched,
+            notes,
+            too_long: BTreeSet::new(),
+            unserved,
+        };
         policy.drop_too_long();
         policy
     }
@@ -293,8 +310,8 @@ impl<'n> BootPolicy<'n> {
         warnings
     }
 
-    /// Returns warnings about addresses in network.toml that machines cannot reach with the settings from a server of
-    /// `kind`.
+    /// Returns warnings about addresses in network.toml, and in the boot entries that it names, that machines cannot reach
+    /// with the settings from a server of `kind`.
     fn unreachable(&self, kind: ServerKind) -> Vec<Diagnostic> {
         let network = self.network;
         // Other servers fill in their own values for missing settings, or run beside a server that does.
@@ -304,6 +321,12 @@ impl<'n> BootPolicy<'n> {
         servers.extend(network.boot.iter().map(|boot| ("boot".to_owned(), boot)));
         let of_host = |host: &'n NetworkHost| Some((format!("boot` of the host `{}", host.name), host.boot.as_ref()?));
         servers.extend(network.hosts.iter().filter_map(of_host));
+        // What machines fetch by the scripts that they are sent to.
+        let booted: BTreeSet<&str> = servers.iter().filter_map(|(_, boot)| self.below_http(boot)).collect();
+        let of_entries = self.fetched.iter().filter(|(script, _)| booted.contains(script.as_str()));
+        servers.extend(
+            of_entries.map(|(script, address)| (format!("boot.{}", script.trim_end_matches(".ipxe")), address)),
+        );
         let mut told = BTreeSet::new();
         for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
             let host = address.host();
@@ -359,14 +382,18 @@ impl<'n> BootPolicy<'n> {
         let all = self.network.boot.iter().map(|boot| ("`boot`".to_owned(), boot));
         let mut missing = BTreeMap::new();
         for (key, boot) in all.chain(self.network.hosts.iter().filter_map(of_host)) {
-            let below = boot.as_str().strip_prefix(self.network.http.as_str()).and_then(|path| path.strip_prefix('/'));
-            let Some(path) = below else { continue };
-            let name = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+            let Some(name) = self.below_http(boot) else { continue };
             if !name.is_empty() && !name.contains('$') && !known.contains(name) {
                 missing.entry(name).or_insert(key);
             }
         }
         missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect()
+    }
+
+    /// Returns the path of `boot` below `http-url`, if it is there.
+    fn below_http<'a>(&self, boot: &'a WebAddress) -> Option<&'a str> {
+        let path = boot.as_str().strip_prefix(self.network.http.as_str())?.strip_prefix('/')?;
+        Some(&path[..path.find(['?', '#']).unwrap_or(path.len())])
     }
 
     fn missing_script(&self, name: &str, key: &str) -> Diagnostic {

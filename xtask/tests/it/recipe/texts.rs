@@ -238,6 +238,25 @@ fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     warning: `boot` of the host `storage` names `nas.local`, and firmware and loaders look up no names that end in .local
     hint: write the server's IPv4 address, or a name that a DNS server knows
     ");
+    // A boot entry that `boot` names, and not another one.
+    let servers = |entry: &str, other: &str| {
+        let of =
+            |name: &str, server: &str| format!("[boot.{name}]\nkind = \"linux\"\nkernel = \"http://{server}/k\"\n");
+        let entries = of("fedora-coreos", entry) + &of("other", other);
+        project.sites(&format!("{}{entries}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
+    };
+    servers("198.51.100.10", "198.51.100.11");
+    assert_eq!(
+        warned("kea", NETWORK.replace(gateway, "").replace(dns, "")),
+        "warning: `boot.fedora-coreos` is at 198.51.100.10, outside of 192.168.88.0/24, and network.toml has no `gateway`, so machines cannot reach it\n\
+         hint: add gateway = \"…\"\n"
+    );
+    servers("nas.local", "far.local");
+    assert_eq!(
+        warned("dnsmasq", NETWORK.into()),
+        "warning: `boot.fedora-coreos` names `nas.local`, and firmware and loaders look up no names that end in .local\n\
+         hint: write the server's IPv4 address, or a name that a DNS server knows\n"
+    );
 }
 
 fn an_address_of_https_is_said_to_loaders_that_know_it() {

@@ -341,7 +341,8 @@ impl System {
     }
 
     /// Returns the address on the web server that it needs.
-    fn server(&self) -> &WebAddress {
+    #[must_use]
+    pub fn server(&self) -> &WebAddress {
         match self {
             Self::Live { mirror, .. } => mirror,
             Self::Linux { kernel, .. } => kernel,
