@@ -106,12 +106,14 @@ impl RemoteState {
         let lower = |path: &Utf8Path| path.as_str().to_lowercase();
         let names: BTreeSet<&Utf8PathBuf> = wanted.iter().map(|wanted| &wanted.path).collect();
         let unwanted = self.all().map(|(path, _)| path).filter(|path| !names.contains(path));
-        let unwanted: HashMap<String, &Utf8PathBuf> = unwanted.map(|path| (lower(path), path)).collect();
-        let pair = |wanted: &UploadFile| {
-            let old = unwanted.get(&lower(&wanted.path))?;
-            Some(((*old).clone(), wanted.path.clone()))
-        };
-        if unwanted.is_empty() { Vec::new() } else { wanted.iter().filter_map(pair).collect() }
+        // Several of them can be names of one file.
+        let unwanted: BTreeSet<&Utf8PathBuf> = unwanted.collect();
+        if unwanted.is_empty() {
+            return Vec::new();
+        }
+        let wanted: HashMap<String, &Utf8PathBuf> = names.into_iter().map(|path| (lower(path), path)).collect();
+        let pair = |old: &Utf8PathBuf| Some((old.clone(), (*wanted.get(&lower(old))?).clone()));
+        unwanted.into_iter().filter_map(pair).collect()
     }
 
     /// Takes each of the files `renamed` for the one that is named after it, because both names lead to the same file.

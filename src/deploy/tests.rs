@@ -1,5 +1,7 @@
 //! Deployments to a target in memory, with the connection cut at every moment.
 
+use super::record::{DeployRecord, Deployed};
+use super::remote_state::RemoteState;
 use super::samples::{CaselessRemote, MemoryRemote, PIECE, manifest, tree};
 use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
@@ -7,6 +9,7 @@ use super::*;
 use crate::base::diagnostic::told;
 use crate::base::process::ProgramEnvironment;
 use crate::base::progress::Silent;
+use crate::digest::Content;
 use crate::tree::manifest::Manifest;
 
 const RECORD: &str = "netboot-loaders-deployed.json";
@@ -128,6 +131,18 @@ fn a_file_whose_name_changes_in_case_only_is_the_same_where_case_does_not_count(
     deploy(&old, &mut remote, DeployOptions::default()).unwrap();
     assert_eq!(deploy(&new, &mut remote, PRUNE).unwrap().prune.len(), 4);
     assert_eq!((remote.text("racks/A1/x"), remote.text("racks/a1/x")), (None, Some("one")));
+}
+
+#[test]
+fn all_names_of_a_file_in_other_cases_become_the_wanted_one() {
+    let content = Content::of(b"x");
+    let deployed = Deployed { content, modified: None, next: None };
+    let mut record = DeployRecord::default();
+    record.files = ["A/x", "a/X", "b"].map(|path| (Utf8PathBuf::from(path), deployed)).into();
+    let mut state = RemoteState::new(None, record);
+    let renamed = state.in_other_case(&[UploadFile { path: "a/x".into(), content }]);
+    state.rename(renamed);
+    assert_eq!(state.record.files.into_keys().collect::<Vec<_>>(), ["a/x", "b"]);
 }
 
 #[test]

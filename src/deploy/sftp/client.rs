@@ -23,6 +23,8 @@ const LEAST_PIECE: u32 = 1024;
 const BYTES_A_SECOND: u32 = 1000;
 /// How far a server may fall behind that speed, as a multiple of the silence limit.
 const RESERVE: u32 = 5;
+/// Number of bytes that are received at once.
+const PIECES: usize = 64 << 10;
 /// Interval at which a wait checks for cancellation.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
@@ -294,26 +296,27 @@ impl<'p> Client<'p> {
                 }
                 Err(error) if passes(error.kind()) && since.elapsed() > self.silence => return Err(Error::Silent),
                 // A server with long answers may itself wait until somebody reads them.
-                Err(error) if passes(error.kind()) => self.receive()?,
+                Err(error) if passes(error.kind()) => {
+                    // More than all outstanding replies is not taken.
+                    if self.inbox.len() <= WINDOW * MAX_PACKET {
+                        self.receive(&mut vec![0; PIECES])?;
+                    }
+                }
                 Err(_) => return Err(Error::Gone),
             }
         }
         self.has_waited(begun, packet.len())
     }
 
-    /// Receives a piece of what arrives while a request is sent, unless there is more than all outstanding replies.
-    fn receive(&mut self) -> Result<(), Error> {
-        if self.inbox.len() > WINDOW * MAX_PACKET {
-            return Ok(());
-        }
-        let mut piece = vec![0; 64 << 10];
-        match self.stream.read(&mut piece) {
+    /// Receives a piece of what arrives into the inbox. Returns whether anything has arrived in time.
+    fn receive(&mut self, piece: &mut [u8]) -> Result<bool, Error> {
+        match self.stream.read(piece) {
             Ok(0) => Err(Error::Gone),
             Ok(count) => {
                 self.inbox.extend_from_slice(&piece[..count]);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if passes(error.kind()) => Ok(()),
+            Err(error) if passes(error.kind()) => Ok(false),
             Err(_) => Err(Error::Gone),
         }
     }
@@ -337,7 +340,7 @@ impl<'p> Client<'p> {
         if self.inbox.len() >= count {
             return Ok(());
         }
-        let mut piece = vec![0; 64 << 10];
+        let mut piece = vec![0; PIECES];
         let mut last = Instant::now();
         let mut begun = (!self.inbox.is_empty()).then_some(last);
         while self.inbox.len() < count {
@@ -347,19 +350,11 @@ impl<'p> Client<'p> {
             if begun.is_some_and(|begun| begun.elapsed() > self.silence) {
                 return Err(if last.elapsed() > self.silence / 2 { Error::Silent } else { Error::Slow });
             }
-            match self.stream.read(&mut piece) {
-                Ok(0) => return Err(Error::Gone),
-                Ok(count) => {
-                    self.inbox.extend_from_slice(&piece[..count]);
-                    last = Instant::now();
-                    begun.get_or_insert(last);
-                }
-                Err(error) if passes(error.kind()) => {
-                    if begun.is_none() && patience.is_some_and(|patience| last.elapsed() > patience) {
-                        return Err(Error::Silent);
-                    }
-                }
-                Err(_) => return Err(Error::Gone),
+            if self.receive(&mut piece)? {
+                last = Instant::now();
+                begun.get_or_insert(last);
+            } else if begun.is_none() && patience.is_some_and(|patience| last.elapsed() > patience) {
+                return Err(Error::Silent);
             }
         }
         Ok(())
